@@ -1,0 +1,75 @@
+"""A cause in plain words, from the catalogue's phrases and the values that differ."""
+
+from __future__ import annotations
+
+from audit.causes.attribute import Explanation
+from reports.catalogue import Catalogue
+from reports.comparison import Evidence, FactDifference
+from reports.report import Value
+
+
+def value(one: Value) -> str:
+    """A fact's value in a sentence."""
+    if one is None:
+        return "not set"
+    if isinstance(one, bool):
+        return "on" if one else "off"
+    if isinstance(one, list):
+        return f"{len(one)} items"
+    return str(one)
+
+
+def title(explanation: Explanation, differences: dict[str, FactDifference], catalogue: Catalogue) -> str:
+    """What the first line says: "the CPU (AuthenticAMD 25-17 / GenuineIntel 6-60)"."""
+    if explanation.root is None:
+        return "none of the captured facts"
+    difference = differences[explanation.root]
+    values = " / ".join(dict.fromkeys(value(one) for one in difference.values))
+    return f"{_name(explanation.root, catalogue)} ({values})"
+
+
+def _name(fact: str, catalogue: Catalogue) -> str:
+    found = catalogue.find(fact)
+    if fact.startswith("variables."):
+        return "the variable " + fact.split(".", 1)[1]
+    if found and found[1] and fact.startswith("packages."):
+        return "the package " + found[1].removesuffix(".version")
+    return (found[0].plain if found else "") or fact
+
+
+def plain(
+    explanation: Explanation, differences: dict[str, FactDifference], catalogue: Catalogue, labels: list[str]
+) -> str:
+    """One sentence: which fact in effect is not the same, and what that does to numbers."""
+    effects = [catalogue.components[name].effect for name in explanation.components]
+    if explanation.root is None:
+        moved = joined([catalogue.components[name].plain for name in explanation.components])
+        return f"Results of {moved} differ between {joined(labels)}, and no captured fact explains it."
+    below = [differences[name] for name in explanation.facts if differences[name].works]
+    told = next((one for one in below if isinstance(one.values[0], (str, int))), None) or differences[explanation.root]
+    subject = _name(told.fact, catalogue)
+    there = joined([f"{value(one)} on {label}" for one, label in zip(told.values, labels, strict=True)])
+    if isinstance(told.values[0], list):
+        there = f"not the same on {joined(labels)}"
+    return f"{subject[0].upper()}{subject[1:]} is {there}. It {joined(effects)}. Neither is more right."
+
+
+def joined(items: list[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
+
+
+def evidence(
+    explanation: Explanation, differences: dict[str, FactDifference], counts: dict[str, list[int]]
+) -> list[Evidence]:
+    """The lines under a cause: the root first, then the facts in effect below it."""
+    lines = []
+    for fact in explanation.facts:
+        difference = differences[fact]
+        notes = [
+            f"{counts[name][1] - counts[name][0]} of {counts[name][1]} {name} operators differ"
+            for name in difference.components
+            if name in explanation.components and name in counts
+        ]
+        lines.append(Evidence(fact, difference.values, "; ".join(notes), fact == explanation.root))
+    return lines

@@ -1,0 +1,34 @@
+"""`audit diff`: do results agree, where do they first part, and what is the cause."""
+
+from __future__ import annotations
+
+import argparse
+
+from audit.commands.options import add_rendering, color, deliver
+
+
+def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("diff", help="compare reports: where results part, and why")
+    command.add_argument("reports", nargs="+", metavar="REPORT[#TARGET]", help="two or more reports of audit run")
+    command.add_argument(
+        "--fail-on",
+        choices=("results", "numeric", "any"),
+        default="numeric",
+        help="what gives exit status 1: other results; or also facts that can change them (default); or any but identity",
+    )
+    command.add_argument("--all", action="store_true", help="every difference, not only what decides the answer")
+    command.add_argument("--allow-edited", action="store_true", help="read reports that were edited after writing")
+    add_rendering(command)
+    command.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    from audit import inputs
+    from audit.compare.engine import compare
+    from reports import render
+
+    sides, notes = inputs.sides(options.reports, options.allow_edited)
+    comparison = compare(sides, options.fail_on, notes)
+    colored = not options.output and color()
+    deliver(render.diff(comparison, options.format, all=options.all, color=colored), options)
+    return comparison.exit

@@ -1,0 +1,42 @@
+"""What several subcommands share: the format, where the text goes, and how it is written."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from audit.errors import AuditError
+
+FORMATS = ("terminal", "markdown", "json")
+
+
+def add_rendering(command: argparse.ArgumentParser) -> None:
+    """--format, -o and --quiet, as every command that renders something has them."""
+    command.add_argument("--format", choices=FORMATS, default="terminal", help="how to show it (default: terminal)")
+    command.add_argument("-o", "--output", metavar="FILE", help="write it to FILE instead of standard output")
+    command.add_argument("--quiet", action="store_true", help="print nothing; the exit status is the answer")
+
+
+def deliver(text: str, options: argparse.Namespace) -> None:
+    """Write a rendering where the options say. Raises AuditError if that file cannot be written."""
+    if options.output:
+        write(options.output, text)
+    elif not options.quiet:
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def color() -> bool:
+    """Whether to colour: a person's terminal, and NO_COLOR (no-color.org) is not set."""
+    import os
+
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def write(path: str, text: str) -> None:
+    """Write a file whole or not at all. Raises AuditError naming the file."""
+    from probes import assemble
+
+    try:
+        assemble.write(path, text)
+    except OSError as error:
+        raise AuditError(f"cannot write {path}: {error.strerror or error}") from None

@@ -1,0 +1,55 @@
+"""`audit run`: measure this machine, or the one that a prefix reaches, and write the report."""
+
+from __future__ import annotations
+
+import argparse
+
+JOBS = ("auto", "none", "operators", "python", "numpy")
+
+
+def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("run", help="measure a machine and write its report")
+    command.add_argument("-o", "--output", metavar="FILE", help="the report (default: LABEL.json)")
+    command.add_argument(
+        "--label", metavar="NAME", help="the machine's name in comparisons (default: machine-<digest>)"
+    )
+    command.add_argument("--python", metavar="INTERPRETER", help="which Python (default: the active environment's)")
+    command.add_argument(
+        "--via",
+        metavar="PREFIX",
+        help="a command in front of the interpreter: 'ssh gpu02', 'qemu-x86_64-static -cpu Haswell'",
+    )
+    command.add_argument(
+        "--job",
+        action="append",
+        choices=JOBS,
+        help="auto: all that this Python can run (default); none: facts only; operators: facts and battery; or one job",
+    )
+    command.add_argument("--repeat", type=_count, default=2, metavar="N", help="fresh runs of everything (default: 2)")
+    command.add_argument("--whole-step", type=_step, metavar="N", help="keep every value of step N, for audit diff")
+    command.add_argument("--verify", action="store_true", help="check installed packages against their RECORD")
+    command.add_argument(
+        "--format", choices=("terminal", "markdown", "json"), default="terminal", help="of the summary"
+    )
+    command.add_argument("--quiet", action="store_true", help="no progress and no summary")
+    command.set_defaults(execute=execute)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 1000:
+        raise argparse.ArgumentTypeError("from 1 to 1000")
+    return number
+
+
+def _step(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("a step is counted from 0")
+    return number
+
+
+def execute(options: argparse.Namespace) -> int:
+    from audit.running import run
+
+    return run(options)

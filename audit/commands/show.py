@@ -1,0 +1,35 @@
+"""`audit show`: one report, or a saved comparison, for a person."""
+
+from __future__ import annotations
+
+import argparse
+
+from audit.commands.options import add_rendering, color, deliver
+from audit.errors import SAME, ReportError
+
+
+def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("show", help="read a report, or a saved comparison")
+    command.add_argument(
+        "file", metavar="REPORT|COMPARISON", help="a file of audit run, or of audit diff --format json"
+    )
+    command.add_argument("--all", action="store_true", help="every fact with its source")
+    command.add_argument("--allow-edited", action="store_true", help="read a report that was edited after writing")
+    add_rendering(command)
+    command.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    from reports import codec, render
+    from reports.comparison import Comparison
+
+    try:
+        found = codec.read_any(options.file, options.allow_edited)
+    except codec.CodecError as error:
+        raise ReportError(str(error)) from None
+    colored = not options.output and color()
+    if isinstance(found, Comparison):
+        deliver(render.diff(found, options.format, all=options.all, color=colored), options)
+        return found.exit
+    deliver(render.show(found, options.format, all=options.all, color=colored), options)
+    return SAME

@@ -1,0 +1,137 @@
+"""What two sketches of one tensor say about the difference of the two tensors: which elements, and how many ULPs.
+
+A sketch (`probes/sketch.py`) is linear, so `a - b` is the sketch of the differences. A cell that holds one differing
+element gives its index by division; the element is subtracted from its other cells, which leaves more such cells. The
+result counts only if nothing at all remains: wrong elements would leave a residue in 112 words of 64 bits.
+"""
+
+import struct
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+from probes.sketch import BYTES, CELLS, HALF, ROWS, WORD, code, mix, place
+
+LIMIT = 20
+"""The most differing elements that are given one by one; beyond it only the norm is."""
+
+_Cells = List[List[int]]
+
+
+class Difference(NamedTuple):
+    """`recovered`: (index, a minus b in ULPs) of every differing element, by index, or None: not recovered.
+    `norm`: L2 norm of the ULP differences; exact where `recovered` is given, else an estimate (about 20% off), and None
+    where even that has no meaning because sums have passed 2**63."""
+
+    recovered: Optional[List[Tuple[int, int]]]
+    norm: Optional[float]
+
+
+def difference(a: bytes, b: bytes, count: int) -> Difference:
+    """Decode two sketches of tensors of equal type and `count` elements (a complex number counts as two).
+
+    ULPs are exact modulo 2**64, given in [-2**63, 2**63). Raises ValueError for bytes that are no sketch.
+    """
+    cells = _subtract(a, b)
+    estimate = _norm(cells)
+    found = _peel(cells, count)
+    if found is None:
+        return Difference(None, estimate)
+    exact = float(sum(ulps * ulps for ulps in found.values())) ** 0.5
+    return Difference(sorted(found.items()), exact)
+
+
+def _subtract(a: bytes, b: bytes) -> _Cells:
+    if len(a) != BYTES or len(b) != BYTES:
+        raise ValueError("a sketch has {} bytes, these have {} and {}".format(BYTES, len(a), len(b)))
+    words = [(x - y) & WORD for x, y in zip(struct.unpack("<112Q", a), struct.unpack("<112Q", b))]
+    return [words[at : at + 2] for at in range(0, len(words), 2)]
+
+
+def _norm(cells: _Cells) -> Optional[float]:
+    """Median over the rows of the L2 norm of a row's cells: a count sketch's estimate."""
+    rows = [cells[row * CELLS : (row + 1) * CELLS] for row in range(ROWS)]
+    squares = sorted(sum(_signed(value) ** 2 for value, _ in row) for row in rows)
+    if max(abs(_signed(value)) for value, _ in cells) >= 1 << 60:  # sums of this size may have wrapped round
+        return None
+    return float(squares[ROWS // 2]) ** 0.5
+
+
+def _signed(word: int) -> int:
+    return word - (1 << 64) if word >> 63 else word
+
+
+def _peel(cells: _Cells, count: int) -> Optional[Dict[int, int]]:
+    found: Dict[int, int] = {}
+    progress = True
+    while progress:
+        progress = False
+        for number in range(len(cells)):
+            index = _only(cells, number, count)
+            if index is None:
+                continue
+            if index in found or len(found) == LIMIT:
+                return None
+            row = number // CELLS
+            value = place(code(index), row)[1] * cells[number][0]
+            found[index] = _signed(value & WORD)
+            _remove(cells, index, value)
+            progress = True
+    return None if any(value or weighted for value, weighted in cells) else found
+
+
+def _remove(cells: _Cells, index: int, value: int) -> None:
+    factor = code(index)
+    for row in range(ROWS):
+        cell, sign = place(factor, row)
+        words = cells[row * CELLS + cell]
+        words[0] = (words[0] - sign * value) & WORD
+        words[1] = (words[1] - sign * value * factor) & WORD
+
+
+def _only(cells: _Cells, number: int, count: int) -> Optional[int]:
+    """The index of the one element that cell `number` holds; None if it holds none, several, or leaves a choice."""
+    value, weighted = cells[number]
+    if value == 0:
+        return None
+    zeros = (value & -value).bit_length() - 1
+    if weighted & ((1 << zeros) - 1):
+        return None
+    # value * code = weighted (mod 2**64) gives code modulo 2**known: the sign cancels
+    known = 64 - zeros
+    low_bits = (1 << known) - 1
+    rest = ((weighted >> zeros) * pow(value >> zeros, -1, 1 << known)) & low_bits
+    if known >= 32:
+        index = _unmix(rest & HALF)
+        return index if index < count and code(index) & low_bits == rest and _in_cell(index, number) else None
+    return _chosen(cells, number, [index for index in range(count) if mix(index) & low_bits == rest])
+
+
+def _chosen(cells: _Cells, number: int, candidates: List[int]) -> Optional[int]:
+    """Which index, where a difference of a multiple of 2**33 hides high bits of the code: the one that is also alone in
+    most other cells, if no other is in as many."""
+    votes: Dict[int, int] = {}
+    for index in candidates:
+        if _in_cell(index, number):
+            votes[index] = sum(_alone(cells, index, number, row) for row in range(ROWS))
+    best = [index for index, count in votes.items() if count == max(votes.values())]
+    return best[0] if len(best) == 1 else None
+
+
+def _alone(cells: _Cells, index: int, number: int, row: int) -> bool:
+    """Whether the cell of `index` in `row` holds what cell `number` holds, but for the sign."""
+    factor = code(index)
+    value = place(factor, number // CELLS)[1] * cells[number][0]
+    cell, sign = place(factor, row)
+    return cells[row * CELLS + cell] == [(sign * value) & WORD, (sign * value * factor) & WORD]
+
+
+def _in_cell(index: int, number: int) -> bool:
+    return place(code(index), number // CELLS)[0] == number % CELLS
+
+
+def _unmix(half: int) -> int:
+    """The inverse of `probes.sketch.mix`."""
+    half ^= half >> 16
+    half = (half * pow(0xC2B2AE35, -1, 1 << 32)) & HALF
+    half ^= half >> 13 ^ half >> 26
+    half = (half * pow(0x85EBCA6B, -1, 1 << 32)) & HALF
+    return half ^ half >> 16

@@ -1,0 +1,18 @@
+"""One root exception: everything that a command refuses, in one line for a person, with its exit status."""
+
+SAME, DIFFERS, CANNOT, INCOMPLETE = 0, 1, 2, 3
+"""Exit status of every command: nothing to report; something was found; could not do it; not comparable or incomplete."""
+
+
+class AuditError(Exception):
+    """Something that could not be done. The message says what, where, and what to do."""
+
+    status = CANNOT
+
+
+class ReportError(AuditError):
+    """A report that cannot be read, or is not one."""
+
+
+class TargetError(AuditError):
+    """An interpreter that cannot be started or cannot run the probes."""

@@ -1,0 +1,88 @@
+"""What `audit run` does: choose the interpreter, capture the target, write the report, say what it came to."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from audit import __version__
+from audit.commands.options import color, write
+from audit.errors import DIFFERS, INCOMPLETE, SAME, AuditError, TargetError
+from audit.progress import Progress
+from audit.targets import bundle
+from audit.targets.prefix import PrefixTarget, find_python
+from probes import assemble, session
+from probes.__main__ import plan
+from reports import codec, render
+from reports.render.pages.run import RunSummary
+from reports.report import Report
+
+
+def run(options: argparse.Namespace) -> int:
+    """Capture and write one report. Raises AuditError if it cannot be captured or written."""
+    target, via, chosen = _target(options)
+    label = options.label or assemble.default_label()
+    path = options.output or assemble.file_name(label)
+    _refuse_unwritable(path)
+    wanted = plan(options.job or ["auto"], options.repeat, options.verify, options.whole_step)
+    warnings = []
+    if chosen == "audit's own":
+        warnings.append("no active environment: measured audit's own Python; name yours with --python")
+    with Progress(quiet=options.quiet) as progress:
+        try:
+            captured = session.capture(wanted, target.launch, progress.notify)
+        except session.Died as death:
+            raise TargetError(f"{target.words} cannot run the probes: {death}") from None
+    part = {"name": "host", "via": via, "interpreter": os.path.basename(target.python), "chosen": chosen, **captured}
+    auditor = {"version": __version__, "bundle": bundle.digest()}
+    tree = assemble.report(label, [{key: value for key, value in part.items() if value is not None}], auditor)
+    report = codec.check(tree)
+    write(path, assemble.to_text(tree))
+    if not options.quiet:
+        summary = RunSummary(file=path, bytes=os.path.getsize(path), warnings=warnings, next=_next(path))
+        sys.stdout.write(render.run_summary(report, summary, options.format, color=color()))
+    return _status(report)
+
+
+def _target(options: argparse.Namespace) -> tuple[PrefixTarget, str | None, str]:
+    """The target, the program in front of it, and how its interpreter was chosen."""
+    if not options.via:
+        python, chosen = find_python(options.python)
+        return PrefixTarget([], python), None, chosen
+    try:
+        prefix = shlex.split(options.via)
+    except ValueError as error:
+        raise AuditError(f"--via: {error}") from None
+    if not prefix:
+        raise AuditError("--via is empty; give the command to put in front of the interpreter")
+    chosen = "as --python says" if options.python else "python3 at the end of --via"
+    return PrefixTarget(prefix, options.python or "python3"), os.path.basename(prefix[0]), chosen
+
+
+def _refuse_unwritable(path: str) -> None:
+    """Say that the report cannot be written before a minute of work, not after it."""
+    if os.path.isdir(path):
+        raise AuditError(f"cannot write {path}: it is a folder")
+    folder = Path(path).resolve().parent
+    if not folder.is_dir():
+        raise AuditError(f"cannot write {path}: no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise AuditError(f"cannot write {path}: no permission in {folder}")
+
+
+def _next(path: str) -> str:
+    return f"on the other machine:  audit run -o other.json     then: audit diff {shlex.quote(path)} other.json"
+
+
+def _status(report: Report) -> int:
+    """Nondeterminism is a finding; a part that could not be measured makes the report incomplete."""
+    for target in report.targets:
+        unstable = any(repeat.step is not None for job in target.jobs for repeat in job.repeats)
+        if unstable or (target.battery and any(one.repeats and not one.hazard for one in target.battery.operators)):
+            return DIFFERS
+        if target.incomplete:
+            return INCOMPLETE
+    return SAME

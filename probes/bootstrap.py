@@ -1,0 +1,63 @@
+"""The first code that runs in an audited interpreter. It travels as text, through standard input: `PREFIX python -`.
+
+Contract: this file alone, before anything of the bundle is loaded, in any Python whatever (2.7 must still be able to
+say that it is too old), so it uses no newer syntax and imports nothing of its own package. It adds no interpreter flags
+and no variables, writes no file and no bytecode, keeps the working directory off the import path, and moves the
+original standard output to a private descriptor, so that whatever else prints cannot corrupt the records.
+
+Standard input and not `-c CODE`: a remote shell (ssh) would take the code apart; an argument `-` survives every prefix.
+"""
+
+import sys
+
+FLOOR = (3, 8)
+PACKAGE = "_audit_probes"
+
+
+def start(token, request, bundle):
+    """Run one request. `token` begins every record's line; `request` is base64 of JSON; `bundle` is base64 of the
+    deflated JSON object {module name: source}."""
+    if sys.version_info[:2] < FLOOR:
+        version = "%d.%d.%d" % sys.version_info[:3]
+        sys.stdout.write('\n%s {"too_old": "%s"}\n' % (token, version))
+        sys.stdout.flush()
+        return
+    import base64
+    import importlib.machinery
+    import json
+    import os
+    import zlib
+
+    wire = os.dup(1)
+    os.dup2(2, 1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    sys.dont_write_bytecode = True
+    if sys.path and sys.path[0] == "":
+        del sys.path[0]
+    sources = json.loads(zlib.decompress(base64.b64decode(bundle)).decode("utf-8"))
+    sys.meta_path.insert(0, _Memory(sources, importlib.machinery.ModuleSpec))
+    child = importlib.import_module(PACKAGE + ".child")
+    child.serve(json.loads(base64.b64decode(request).decode("utf-8")), child.framed(token, wire))
+
+
+class _Memory:
+    """Imports the bundle's modules from memory, so that nothing is written on the audited side."""
+
+    def __init__(self, sources, spec):
+        self.sources = sources
+        self.spec = spec  # importlib's class: an import statement in find_spec would ask find_spec
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in self.sources:
+            return None
+        package = any(other.startswith(name + ".") for other in self.sources)
+        return self.spec(name, self, origin="<audit " + name + ">", is_package=package)
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        name = module.__name__
+        exec(compile(self.sources[name], "<audit " + name + ">", "exec", dont_inherit=True), module.__dict__)

@@ -1,0 +1,51 @@
+"""What keeps a person's paths out of a report. Applied to every record once, at the end of a capture.
+
+A report names no home folder, no user and no environment's place: they say nothing about results, and people hand
+reports to strangers.
+"""
+
+import os
+import re
+import sys
+from typing import Any, List, Tuple
+
+TEXT_LIMIT = 512
+"""Characters; a longer text is cut."""
+
+_HOMES = re.compile(r"(/home|/Users|[A-Za-z]:\\Users)[/\\][^/\\\s:;,'\"]+")
+_SYSTEM_PREFIXES = ("", "/", "/usr", "/usr/local")
+
+
+def _replacements() -> List[Tuple[str, str]]:
+    pairs = [
+        (sys.prefix, "<prefix>"),
+        (sys.base_prefix, "<base prefix>"),
+        (os.path.realpath(sys.prefix), "<prefix>"),
+        (os.path.expanduser("~"), "~"),
+    ]
+    return [(old, new) for old, new in pairs if old.rstrip("/") not in _SYSTEM_PREFIXES]
+
+
+def scrub(value: Any) -> Any:
+    """`value` with every text in it made impersonal and at most TEXT_LIMIT characters long."""
+    pairs = _replacements()
+    return _scrub(value, pairs)
+
+
+def _scrub(value: Any, pairs: List[Tuple[str, str]]) -> Any:
+    if isinstance(value, str):
+        if "/" in value or "\\" in value:
+            for old, new in pairs:
+                value = value.replace(old, new)
+            value = _HOMES.sub("~", value)
+        return value if len(value) <= TEXT_LIMIT else value[: TEXT_LIMIT - 3] + "..."
+    if isinstance(value, (list, tuple)):
+        return [_scrub(item, pairs) for item in value]
+    if isinstance(value, dict):
+        return {key: _scrub(item, pairs) for key, item in value.items()}
+    return value
+
+
+def without_folders(text: str) -> str:
+    """Every path in `text` reduced to its base name: "/home/me/libftz.so" becomes "libftz.so"."""
+    return re.sub(r"(?:~|[A-Za-z]:(?=[\\/]))?[^\s:;,=]*[/\\]([^\s:;,=/\\]*)", r"\1", text)

@@ -1,0 +1,111 @@
+"""What every fact means, what kind it is, which components it touches and what decides it: the causal graph as data.
+
+The diff engine, attribution, explanations and documentation all read it here; none has knowledge of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+Kind = Literal["numeric", "performance", "identity", "volatile"]
+
+
+class Condition(Struct, frozen=True, rename={"equals": "is"}):
+    """Holds where the named fact has this value."""
+
+    fact: str
+    equals: str | int | bool
+
+
+class Edge(Struct, frozen=True):
+    """`fact` decides the row's fact; with `when`, only where the condition holds on one of the sides."""
+
+    fact: str
+    when: Condition | None = None
+
+
+class Row(Struct, frozen=True):
+    """One fact, or a family of facts (`*` stands for the member's name)."""
+
+    fact: str
+    meaning: str
+    kind: Kind
+    unit: str | None = None
+    components: list[str] = []
+    decided_by: list[str | Edge] = []
+    root: bool = False
+    complete: bool = False
+    explains: Literal["all", "threaded", "not-controls"] = "all"
+    plain: str = ""
+    only: str | None = None
+
+    @property
+    def edges(self) -> list[Edge]:
+        """`decided_by`, most overriding first, each as an edge."""
+        return [Edge(item) if isinstance(item, str) else item for item in self.decided_by]
+
+
+class Component(Struct, frozen=True):
+    """What decides bits. plain: for a sentence; technical: the field's word; effect: what another one of it does."""
+
+    name: str
+    plain: str
+    technical: str
+    effect: str
+
+
+class _File(Struct, frozen=True):
+    components: list[Component]
+    facts: list[Row]
+
+
+class Catalogue:
+    """All rows, found by a fact's full name. Raises KeyError for a component that is not there."""
+
+    def __init__(self, file: _File) -> None:
+        self.rows = file.facts
+        self.components = {component.name: component for component in file.components}
+        self._exact = {row.fact: row for row in file.facts if "*" not in row.fact}
+
+    @cached_property
+    def _families(self) -> list[tuple[re.Pattern[str], Row]]:
+        rows = sorted((row for row in self.rows if "*" in row.fact), key=lambda row: -len(row.fact))
+        return [(re.compile(re.escape(row.fact).replace(r"\*", "(.+)")), row) for row in rows]
+
+    def find(self, fact: str) -> tuple[Row, str] | None:
+        """The row of a fact and the text that its `*` stands for ("" without one); None for an unknown fact."""
+        row = self._exact.get(fact)
+        if row is not None:
+            return row, ""
+        for pattern, family in self._families:
+            match = pattern.fullmatch(fact)
+            if match:
+                return family, match.group(1)
+        return None
+
+    def row(self, fact: str) -> Row | None:
+        found = self.find(fact)
+        return found[0] if found else None
+
+    def deciders(self, fact: str) -> Iterator[Edge]:
+        """What decides `fact`, most overriding first, with `*` bound to this member of the family."""
+        found = self.find(fact)
+        if found is None:
+            return
+        row, member = found
+        for edge in row.edges:
+            when = edge.when and Condition(edge.when.fact.replace("*", member), edge.when.equals)
+            yield Edge(edge.fact.replace("*", member) if member else edge.fact, when)
+
+
+@lru_cache(maxsize=1)
+def catalogue() -> Catalogue:
+    """The catalogue that ships with this version. Raises msgspec.ValidationError on a row that does not fit."""
+    return Catalogue(msgspec.json.decode(Path(__file__).with_name("catalogue.json").read_bytes(), type=_File))

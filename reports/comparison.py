@@ -1,0 +1,233 @@
+"""The typed model of a comparison: one tree that every rendering of `audit diff` is a pure function of.
+
+The keys of DESIGN section 7 stand here under their own names; what stands beside them is for renderings.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from .report import Value
+
+FORMAT = "audit-comparison"
+VERSION = 1
+
+ResultsVerdict = Literal[
+    "identical", "within-tolerance", "diverged", "nondeterministic", "not-comparable", "not-measured"
+]
+
+
+class Side(Struct, frozen=True):
+    """One compared target of one report, in the order given.
+
+    results: short fingerprint a job; environment: short fingerprint over the facts that can change bits.
+    runs: fresh runs of what was repeated least (0: nothing was measured); summary: "Python 3.11.9, numpy 2.4.6".
+    """
+
+    label: str
+    target: str
+    digest: str
+    file: str = ""
+    results: dict[str, str] = {}
+    environment: str = ""
+    runs: int = 0
+    summary: str = ""
+    nondeterministic: list[str] = []
+    incomplete: list[str] = []
+
+
+class Ulp(Struct, frozen=True):
+    """ULP differences over the differing elements that were seen; None where not measured (see `reason`)."""
+
+    p50: int | None = None
+    p99: int | None = None
+    max: int | None = None
+    at_largest: int | None = None
+
+
+class Example(Struct, frozen=True):
+    """One element as bits on the reference and on the other side: index into the tensor, hex, and as a number."""
+
+    index: list[int]
+    bits: list[str]
+    values: list[str]
+
+
+class Size(Struct, frozen=True):
+    """How large a divergence is.
+
+    elements: of the tensor; differing: how many differ (None: not known exactly); fraction: of elements, estimated
+    from `seen` sampled elements where differing is None. ulp_norm: L2 norm of all ULP differences, from the sketch.
+    reason: why something is not measured. smallest_rtol: the relative tolerance that would have passed.
+    """
+
+    elements: int = 0
+    differing: int | None = None
+    fraction: float | None = None
+    seen: int = 0
+    ulp: Ulp = Ulp()
+    ulp_norm: float | None = None
+    nan: int = 0
+    infinite: int = 0
+    signed_zero: int = 0
+    smallest_rtol: float | None = None
+    example: Example | None = None
+    reason: str = ""
+
+
+class FirstDivergence(Struct, frozen=True):
+    """Where results first part: the first row whose inputs are equal and whose output is not."""
+
+    job: str
+    step: int | None
+    phase: str | None
+    tensor: str | None
+    operator: str
+    components: list[str]
+    elements: int | None
+    differing: int | None
+    ulp: Ulp
+    size: Size = Size()
+    inputs_equal: bool = True
+    labels: list[str] = []
+
+
+class OperatorDifference(Struct, frozen=True):
+    """An operator with other bits. components: its own first, then those it passes through."""
+
+    operator: str
+    components: list[str]
+    size: Size
+    digests: list[str | None] = []
+
+
+class Operators(Struct, frozen=True):
+    """compared: operators both sides have; agreeing and total by component."""
+
+    compared: int
+    differing: list[OperatorDifference]
+    by_component: dict[str, list[int]] = {}
+
+
+class JobResult(Struct, frozen=True):
+    """One job on all sides. fingerprints, loss_last, learned: one a side. loss_step: first step with another loss."""
+
+    name: str
+    verdict: ResultsVerdict
+    steps: int = 0
+    tensors: int = 0
+    fingerprints: list[str | None] = []
+    loss_step: int | None = None
+    loss_last: list[float | None] = []
+    learned: list[bool | None] = []
+    first_divergence: FirstDivergence | None = None
+    reason: str = ""
+
+
+class Results(Struct, frozen=True):
+    verdict: ResultsVerdict
+    first_divergence: FirstDivergence | None
+    operators: Operators
+    jobs: list[JobResult] = []
+    nondeterministic: list[str] = []
+
+
+class FactDifference(Struct, frozen=True):
+    """A fact that is not the same everywhere. values: one a side, None where it is unset or not there.
+
+    works: for a fact in effect, in which processes it differs ("operators", "job numpy"); empty for machine facts.
+    changes: for lists and mappings, what changed in words ("+AVX512F", "-FMA"). why: why it had no effect.
+    """
+
+    fact: str
+    kind: Literal["numeric", "performance", "identity", "volatile"]
+    components: list[str]
+    values: list[Value]
+    works: list[str] = []
+    changes: list[str] = []
+    meaning: str = ""
+    why: str = ""
+
+
+class NotCompared(Struct, frozen=True):
+    """A fact, operator or job that one side lacks, and why."""
+
+    fact: str
+    reason: str
+
+
+class Environment(Struct, frozen=True):
+    differences: list[FactDifference]
+    not_compared: list[NotCompared]
+    same: int = 0
+
+
+class Evidence(Struct, frozen=True):
+    """One line under a cause: a differing fact with its values, and what speaks for it."""
+
+    fact: str
+    values: list[Value]
+    note: str = ""
+    root: bool = False
+
+
+class Cause(Struct, frozen=True):
+    """A root and the components it moved. facts: the differing facts on the way from the root to the components.
+
+    title: what the first line says ("OpenBLAS multiplies matrices by other code"); plain: one sentence.
+    alternatives: other differing roots that could explain the same, less likely.
+    """
+
+    root: str | None
+    components: list[str]
+    status: Literal["suspected", "proven", "irreducible", "unknown"]
+    facts: list[str]
+    operators: list[str]
+    settings: dict[str, str]
+    plain: str
+    title: str = ""
+    evidence: list[Evidence] = []
+    alternatives: list[str] = []
+    labels: list[str] = []
+
+
+class RuledOut(Struct, frozen=True):
+    """A component whose operators all agree. differing_facts: facts of it that differ and had no effect."""
+
+    component: str
+    operators: int
+    differing_facts: list[str]
+    plain: str = ""
+
+
+class Group(Struct, frozen=True):
+    """Sides that agree with each other; the first group is the reference."""
+
+    labels: list[str]
+    first_divergence: FirstDivergence | None
+
+
+class Hazard(Struct, frozen=True):
+    """Something that varies by design and may bite."""
+
+    name: str
+    plain: str
+
+
+class Comparison(Struct, frozen=True):
+    format: str
+    version: int
+    verdict: Literal["same", "differs", "not-comparable", "incomplete"]
+    reports: list[Side]
+    results: Results
+    environment: Environment
+    causes: list[Cause]
+    ruled_out: list[RuledOut]
+    groups: list[Group]
+    hazards: list[Hazard] = []
+    notes: list[str] = []
+    exit: int = 0
+    fail_on: Literal["results", "numeric", "any"] = "numeric"
+    next: str = ""

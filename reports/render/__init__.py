@@ -1,0 +1,54 @@
+"""Reports and comparisons as text. A format is one file and one line of `_FORMATS`; all of them show the same pages.
+
+A format's file has the functions `run_summary`, `show` and `diff`; it is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
+
+from ..comparison import Comparison
+from ..report import Report
+
+if TYPE_CHECKING:
+    from .pages.run import RunSummary
+
+_FORMATS = {
+    "terminal": "terminal",
+    "markdown": "markdown",
+    "json": "json",
+}
+"""The format's name, and the file here that makes it."""
+
+FORMATS = tuple(_FORMATS)
+
+
+class Renderer(Protocol):
+    """What a format's file must have. color is for terminals; other formats ignore it."""
+
+    def run_summary(self, report: Report, facts: RunSummary, color: bool = False) -> str: ...
+
+    def show(self, report: Report, all: bool = False, color: bool = False) -> str: ...
+
+    def diff(self, comparison: Comparison, all: bool = False, color: bool = False) -> str: ...
+
+
+def renderer(format: str) -> Renderer:
+    """The functions of one format. Raises KeyError for a format that is not in FORMATS."""
+    return cast(Renderer, import_module(f".{_FORMATS[format]}", __package__))
+
+
+def run_summary(report: Report, facts: RunSummary, format: str = "terminal", *, color: bool = False) -> str:
+    """What `audit run` prints at its end."""
+    return renderer(format).run_summary(report, facts, color)
+
+
+def show(report: Report, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:
+    """One report for a person. all: every fact with its source."""
+    return renderer(format).show(report, all, color)
+
+
+def diff(comparison: Comparison, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:
+    """One comparison for a person. all: every difference, not only what decides the answer."""
+    return renderer(format).diff(comparison, all, color)

@@ -1,0 +1,57 @@
+"""The values themselves as JSON: what scripts read. The keys of DESIGN section 7 are those of the typed models."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..comparison import Comparison
+from ..report import Report
+from . import escape
+from .pages import measured
+from .pages.run import RunSummary
+
+
+def run_summary(report: Report, facts: RunSummary, color: bool = False) -> str:
+    """The verdict of a run, the file and its fingerprints; the report itself is in the file."""
+    _, verdict, answer = measured.verdict(report)
+    targets = [
+        {
+            "target": target.name,
+            "runs": measured.target_runs(target),
+            "nondeterministic": measured.unrepeated(target),
+            "incomplete": measured.incomplete(target),
+            "results": measured.results(target),
+            "environment": measured.environment(target),
+        }
+        for target in report.targets
+    ]
+    return _text(
+        {
+            "format": "audit-run",
+            "version": 1,
+            "verdict": verdict.rstrip(".").lower().replace(" ", "-"),
+            "plain": answer,
+            "label": report.label,
+            "digest": report.digest,
+            "file": facts.file,
+            "bytes": facts.bytes,
+            "targets": targets,
+            "warnings": facts.warnings,
+            "next": facts.next,
+        }
+    )
+
+
+def show(report: Report, all: bool = False, color: bool = False) -> str:
+    """The whole report; `all` makes no difference, because nothing is left out."""
+    return _text(report)
+
+
+def diff(comparison: Comparison, all: bool = False, color: bool = False) -> str:
+    """The whole comparison; `all` makes no difference, because nothing is left out."""
+    return _text(comparison)
+
+
+def _text(value: object) -> str:
+    """Indented JSON in a stable key order, ended by a newline; nothing in it acts on a terminal."""
+    return escape.json(msgspec.json.format(msgspec.json.encode(value), indent=2).decode("utf-8")) + "\n"

@@ -1,0 +1,94 @@
+"""Pages as Markdown, to be pasted into an issue: the answer in bold, tables, names and values as code."""
+
+from __future__ import annotations
+
+from ..comparison import Comparison
+from ..report import Report
+from . import escape
+from .pages.diff import diff_page
+from .pages.page import Block, Code, Page, Row, Section
+from .pages.run import RunSummary, run_page
+from .pages.show import show_page
+
+
+def run_summary(report: Report, facts: RunSummary, color: bool = False) -> str:
+    """What `audit run` prints at its end."""
+    return write(run_page(report, facts))
+
+
+def show(report: Report, all: bool = False, color: bool = False) -> str:
+    """One report. all: every fact."""
+    return write(show_page(report, all))
+
+
+def diff(comparison: Comparison, all: bool = False, color: bool = False) -> str:
+    """One comparison. all: every difference."""
+    return write(diff_page(comparison, all))
+
+
+def write(page: Page) -> str:
+    """The Markdown of a page, ended by a newline; every text of it passes `_text` or `_cell`, which escape."""
+    paragraphs = [f"**{_text(page.verdict)}** {_text(page.answer)}".rstrip()]
+    for section in page.sections:
+        paragraphs += _section(section)
+    paragraphs += [_text(page.closing)] if page.closing else []
+    paragraphs += [_command(page.next)] if page.next else []
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def _command(text: str) -> str:
+    """The last line: what stands behind its first gap is a command, to be copied."""
+    first, *rest = (part.strip() for part in text.split("  ") if part.strip())
+    if not rest:
+        return _text(first)
+    return " ".join([_text(first), _text(Code(rest[0])), *(_text(part) for part in rest[1:])])
+
+
+def _text(text: str) -> str:
+    return escape.markdown_code(text) if isinstance(text, Code) else escape.markdown(text)
+
+
+def _cell(text: str) -> str:
+    return escape.markdown_code(text, in_table=True) if isinstance(text, Code) else escape.markdown(text)
+
+
+def _section(section: Section) -> list[str]:
+    """A section's paragraphs: sentences that follow each other are one list, a table stands alone."""
+    paragraphs = [f"### {_text(section.title)}"] if section.title else []
+    items: list[str] = []
+    for block in section.blocks:
+        if block.header:
+            paragraphs += ["\n".join(items)] if items else []
+            paragraphs += _table(block)
+            items = []
+        else:
+            items += _items(block)
+    return [*paragraphs, "\n".join(items)] if items else paragraphs
+
+
+def _items(block: Block) -> list[str]:
+    """One list item a row, with its label; further rows of one label stand under its first."""
+    lines: list[str] = []
+    for row in block.rows:
+        label = row.mark or ("" if lines else block.label)
+        text = "; ".join(_text(cell) for cell in row.cells)
+        if label:
+            lines.append(f"- **{_text(label)}:** {text}")
+        else:
+            lines.append(f"  - {text}" if lines else f"- {text}")
+    return lines
+
+
+def _table(block: Block) -> list[str]:
+    """A table under its label; marks such as "(root)" stand behind the first cell."""
+    rows = [
+        "| " + " | ".join(_cell(cell) for cell in block.header) + " |",
+        "|" + " --- |" * len(block.header),
+    ]
+    rows += ["| " + " | ".join(_cells(row)) + " |" for row in block.rows]
+    return [*([f"**{_text(block.label)}**"] if block.label else []), "\n".join(rows)]
+
+
+def _cells(row: Row) -> list[str]:
+    first, *others = (_cell(cell) for cell in row.cells)
+    return [f"{first} {_cell(row.mark)}" if row.mark else first, *others]

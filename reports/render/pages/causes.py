@@ -1,0 +1,139 @@
+"""Why results part: the causes with their facts and settings, and what was ruled out."""
+
+from __future__ import annotations
+
+from ...comparison import Cause, Comparison, Evidence, RuledOut
+from . import sides
+from .compared import hazards
+from .page import Block, Code, Row, Section, section, sentence
+from .words import component, count, listed, plain
+
+FEW = 3
+"""So many ruled-out components have a line each; more share one, except those that have something to tell."""
+
+_STATUS = {
+    "proven": "proven: with it identical, without it not",
+    "suspected": "not yet tried",
+    "irreducible": "not enough: no setting undoes this",
+    "unknown": "not yet tried",
+}
+
+
+def blamed(causes: list[Cause]) -> str:
+    """What the first line says of the causes."""
+    known = [cause for cause in causes if cause.root is not None]
+    if not known:
+        parts = list(dict.fromkeys(name for cause in causes for name in cause.components))
+        where = f"it shows in {listed(map(plain, parts))}; " if parts else ""
+        return f"Cause unknown: {where}no differing fact explains it."
+    unexplained = " Part of it is unexplained." if len(known) < len(causes) else ""
+    statuses = {cause.status for cause in known}
+    word = "proven" if statuses == {"proven"} else "likely"
+    if len(known) > 1:
+        roots = listed([f"{_short(cause.root)} ({listed(map(plain, cause.components))})" for cause in known], 3)
+        return f"{len(known)} {word} causes: {roots}.{unexplained}"
+    cause = known[0]
+    title = cause.title.rstrip(".") or f"{_short(cause.root)} changes {listed(map(plain, cause.components))}"
+    proof = {"suspected": ", not yet proven", "irreducible": "; no setting undoes it"}.get(cause.status, "")
+    return f"{word.capitalize()} cause: {title}{proof}.{unexplained}"
+
+
+def _short(root: str | None) -> str:
+    """A root as a person names it: a package or variable without the facet in front."""
+    return (root or "").removeprefix("variables.").removeprefix("packages.")
+
+
+def causes(comparison: Comparison) -> Section:
+    """A table a cause: its facts with the root marked, the setting to try, and what else could explain it."""
+    shown = [cause for cause in comparison.causes if cause.evidence or cause.facts]
+    several = len(comparison.causes) > 1
+    blocks: list[Block | None] = []
+    for n, cause in enumerate(shown, 1):
+        blocks += _cause(comparison, cause, f"Cause {n}" if several else "Cause")
+    return section(*blocks)
+
+
+def _cause(comparison: Comparison, cause: Cause, label: str) -> list[Block | None]:
+    evidence = cause.evidence or _bare_evidence(comparison, cause)
+    owners = sides.names(comparison)
+    if any(len(item.values) == len(cause.labels) for item in evidence):
+        owners = cause.labels  # of many reports, this cause speaks of two
+    rows = [_evidence(comparison, owners, item) for item in evidence]
+    setting = listed([f"{name}={value}" for name, value in cause.settings.items()])
+    less = f"{listed(cause.alternatives, 3)} (less likely)" if cause.alternatives else ""
+    return [
+        Block(label, tuple(rows), ("fact", *sides.columns(owners), "evidence"), least=2, weight=7),
+        sentence("Setting", f"{setting} ({_STATUS[cause.status]})", weight=7) if setting else None,
+        sentence("Or", less, weight=1, optional=True) if less else None,
+    ]
+
+
+def _bare_evidence(comparison: Comparison, cause: Cause) -> list[Evidence]:
+    """The differing facts of a cause that brings no evidence of its own."""
+    values = {difference.fact: difference.values for difference in comparison.environment.differences}
+    return [Evidence(fact, values.get(fact, []), root=fact == cause.root) for fact in cause.facts]
+
+
+def _evidence(comparison: Comparison, owners: list[str], item: Evidence) -> Row:
+    """One fact; for lists what changed in them, which says more than two long lists."""
+    changes = [one.changes for one in comparison.environment.differences if one.fact == item.fact]
+    note = "; ".join(text for text in (listed(changes[0], 4) if changes else "", item.note) if text)
+    return Row((Code(item.fact), *sides.cells(owners, item.values), note), "(root)" if item.root else "")
+
+
+def ruled_out(comparison: Comparison) -> Section:
+    """Components whose operators all agree, noise, other differences and hazards."""
+    every = comparison.ruled_out
+    apart = every if len(every) <= FEW else [item for item in every if item.differing_facts]
+    texts = [_noise(comparison), *(_agreement(comparison, item) for item in apart)]
+    silent = [item for item in every if item not in apart]
+    if silent:
+        texts.append(
+            "all operators agree: " + ", ".join(f"{plain(item.component)} ({item.operators})" for item in silent)
+        )
+    rows = tuple(Row((text,)) for text in texts if text)
+    return section(
+        Block("Ruled out", rows, least=2, weight=5) if rows else None,
+        _other(comparison),
+        hazards(comparison, least=0),
+        *(sentence("Note", note, weight=1, optional=True) for note in comparison.notes),
+    )
+
+
+def _agreement(comparison: Comparison, item: RuledOut) -> str:
+    """One ruled-out component: how many of its operators agree, and which of its facts differ all the same."""
+    but = f" ({listed(item.differing_facts, 3)} had no effect)" if item.differing_facts else ""
+    return f"{component(item.component)}: {_share(comparison, item)} operators agree{but}"
+
+
+def _share(comparison: Comparison, item: RuledOut) -> str:
+    counted = comparison.results.operators.by_component.get(item.component, [])
+    return " of ".join(f"{n:,}" for n in counted[:2] or [item.operators] * 2)
+
+
+def _noise(comparison: Comparison) -> str:
+    """What is known of repeatability; nothing where a machine is known not to repeat itself."""
+    if any(side.nondeterministic for side in comparison.reports):
+        return ""
+    once = [name for name, side in sides.named(comparison) if side.runs == 1]
+    if once:
+        return f"noise is not ruled out: {listed(once, 3)} ran once, so repeatability was not measured"
+    if any(side.runs == 0 for side in comparison.reports):
+        return ""
+    return f"noise: {'each' if len(comparison.reports) == 2 else 'every'} machine repeats itself"
+
+
+def _other(comparison: Comparison) -> Block | None:
+    """How many differences are not among the causes."""
+    named = {fact for cause in comparison.causes for fact in [cause.root, *cause.facts]}
+    others = [item for item in comparison.environment.differences if item.fact not in named]
+    numeric = sum(item.kind == "numeric" for item in others)
+    never = len(others) - numeric
+    texts = []
+    if numeric:
+        texts.append(f"{count(numeric, 'fact')} that can matter but {'does' if numeric == 1 else 'do'} not here")
+    if never:
+        texts.append(f"{count(never, 'fact')} that never {'does' if never == 1 else 'do'}")
+    if never and not numeric:
+        texts = [f"{count(never, 'fact')} that cannot change results"]
+    return sentence("Other", f"{'; '.join(texts)}        (--all)", weight=2) if texts else None

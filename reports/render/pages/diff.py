@@ -1,0 +1,113 @@
+"""The page of a comparison: do the results agree, where do they part, how much, why, what was ruled out, what next.
+
+Here stand the first line, the order of sections for each verdict, and the last lines; the sections are next door.
+"""
+
+from __future__ import annotations
+
+from ...comparison import Comparison
+from ..escape import cut
+from .causes import blamed, causes, ruled_out
+from .compared import compared, could_change, rest, why_incomplete, why_not_comparable
+from .everything import everything
+from .page import Page, Section, Tone, page
+from .where import grouped, in_words, unsteady, unsteady_first, where
+from .words import count
+
+ANSWER = 300
+"""The most characters of the first line, whatever a report's labels and values hold."""
+
+
+def diff_page(comparison: Comparison, all: bool = False) -> Page:
+    """The page of `audit diff`. all: with every difference, not only what matters."""
+    more = everything(comparison) if all else []
+    tone, verdict, answer = _first(comparison)
+    return page(
+        (tone, verdict, cut(answer, ANSWER)),
+        _sections(comparison) + more,
+        _exit(comparison),
+        _next(comparison),
+    )
+
+
+def _first(comparison: Comparison) -> tuple[Tone, str, str]:
+    """Tone, verdict and the rest of the first line."""
+    verdict = comparison.results.verdict
+    if comparison.verdict == "not-comparable" or verdict == "not-comparable":
+        return "unsure", "NOT COMPARABLE.", why_not_comparable(comparison)
+    if comparison.verdict == "incomplete":
+        return "unsure", "INCOMPLETE.", why_incomplete(comparison)
+    if verdict == "diverged":
+        return "bad", "DIFFERENT RESULTS.", _groups(comparison) + blamed(comparison.causes)
+    if verdict == "nondeterministic":
+        return "bad", "NOT REPEATABLE.", unsteady_first(comparison)
+    if verdict == "not-measured":
+        return "unsure", "FACTS ONLY, no results.", _environments(comparison, measured=False)
+    if verdict == "within-tolerance":
+        return "good", "SAME RESULTS within tolerance, not bit for bit.", _environments(comparison)
+    return "good", "SAME RESULTS, bit for bit.", _environments(comparison)
+
+
+def _groups(comparison: Comparison) -> str:
+    """With more than two reports: how many different results there are."""
+    if len(comparison.reports) < 3:
+        return ""
+    return f"{len(comparison.reports)} reports give {len(comparison.groups)} results. "
+
+
+def _environments(comparison: Comparison, measured: bool = True) -> str:
+    """What the first line says of the environments. measured: there are results on which facts had no effect."""
+    environment = comparison.environment
+    numeric = sum(difference.kind == "numeric" for difference in environment.differences)
+    total = len(environment.differences)
+    if not total:
+        return f"The environments are the same in all {count(environment.same, 'fact')}." if environment.same else ""
+    differ = f"The environments differ in {count(total, 'fact')}"
+    if not numeric:
+        return f"{differ}; {'it' if total == 1 else 'none'} can{'not' if total == 1 else ''} change results."
+    if measured:
+        return f"{differ}; none changed a measured result."
+    return f"{differ}; {numeric} of them can change results."
+
+
+def _sections(comparison: Comparison) -> list[Section]:
+    """The sections that this verdict needs, in order."""
+    verdict = comparison.results.verdict
+    agreement = [compared(comparison), could_change(comparison), rest(comparison)]
+    if comparison.verdict == "not-comparable" or verdict not in (
+        "diverged",
+        "nondeterministic",
+        "within-tolerance",
+    ):
+        return agreement
+    if verdict == "within-tolerance":
+        return [where(comparison), *agreement]
+    return [
+        in_words(comparison),
+        unsteady(comparison),
+        grouped(comparison),
+        where(comparison),
+        causes(comparison),
+        ruled_out(comparison),
+    ]
+
+
+def _exit(comparison: Comparison) -> str:
+    """The exit status in words: what a script sees."""
+    verdict = comparison.results.verdict
+    if comparison.exit == 0:
+        return "Exit 0 (nothing that counts differs)"
+    if comparison.exit == 3:
+        return f"Exit 3 ({'incomplete' if comparison.verdict == 'incomplete' else 'not comparable'})"
+    if verdict == "identical":
+        return f"Exit {comparison.exit} (environments differ). With --fail-on results: exit 0"
+    reasons = {"not-measured": "environments differ", "nondeterministic": "results are not repeatable"}
+    return f"Exit {comparison.exit} ({reasons.get(verdict, 'results differ')})"
+
+
+def _next(comparison: Comparison) -> str:
+    """The last line: the command, and before it "on MACHINE:" where it belongs on one of them."""
+    command = comparison.next
+    if not command or command.startswith("Next"):
+        return command
+    return f"Next, {command}" if command.startswith("on ") else f"Next:  {command}"

@@ -1,0 +1,120 @@
+"""A page: what a rendering shows, before it has a form.
+
+`diff`, `show` and `run` turn comparisons and reports into pages; `terminal` and `markdown` give a page its form. So
+what is said, and in which order, stands in one place for all formats, and so does escaping: builders put raw text
+into pages, writers escape every text of a page (`escape.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Tone = Literal["good", "bad", "unsure"]
+
+
+class Code(str):
+    """Text for a computer: a command, a fact's name, a value. Markdown sets it as code."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table. mark: what stands in the label column, such as "(root)"."""
+
+    cells: tuple[str, ...]
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A label and the rows that stand beside it. A single row with one cell is a plain sentence.
+
+    left_out: how many rows are not shown. least: rows that stay when a page must become shorter; with `least` 0 the
+    whole block may go. weight: blocks with a lower weight become shorter first.
+    """
+
+    label: str
+    rows: tuple[Row, ...]
+    header: tuple[str, ...] = ()
+    left_out: int = 0
+    least: int = 1
+    weight: int = 5
+
+
+@dataclass(frozen=True)
+class Section:
+    """Blocks that belong together; a blank line stands before each section. title: a heading, or ""."""
+
+    blocks: tuple[Block, ...]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """verdict: the first words ("DIFFERENT RESULTS."). answer: the rest of the first line. closing: the line before
+    the last. next: the last line, the next command. shortened: rows were left out; compact: blank lines too."""
+
+    tone: Tone
+    verdict: str
+    answer: str
+    sections: tuple[Section, ...]
+    closing: str = ""
+    next: str = ""
+    shortened: bool = False
+    compact: bool = False
+
+
+def sentence(label: str, text: str, *, weight: int = 5, optional: bool = False) -> Block:
+    """A labelled sentence. optional: it may be left out of a page that is too long."""
+    return Block(label, (Row((text,)),), least=0 if optional else 1, weight=weight)
+
+
+def section(*blocks: Block | None, title: str = "") -> Section:
+    """A section of those blocks that have something to show."""
+    return Section(tuple(block for block in blocks if block is not None and block.rows), title)
+
+
+def page(first: tuple[Tone, str, str], sections: list[Section], closing: str = "", next: str = "") -> Page:
+    """A page of those sections that have something to show. first: tone, verdict and answer."""
+    return Page(*first, tuple(part for part in sections if part.blocks), closing, next)
+
+
+def fit(whole: Page, limit: int, lines: Callable[[Page], int]) -> Page:
+    """`whole`, made shorter row by row until it has at most `limit` lines; where that is not enough, without blank
+    lines and made shorter again.
+
+    lines: how many lines a page takes. What goes first: the last row of the longest block of the lowest weight.
+    """
+    for start in (whole, replace(whole, compact=True)):
+        shorter: Page | None = start
+        while shorter is not None:
+            whole = shorter
+            if lines(whole) <= limit:
+                return whole
+            shorter = _shortened(whole)
+    return whole
+
+
+def _shortened(whole: Page) -> Page | None:
+    spare = [
+        (block.weight, -(len(block.rows) - block.least), -s, -b)
+        for s, part in enumerate(whole.sections)
+        for b, block in enumerate(part.blocks)
+        if len(block.rows) > block.least
+    ]
+    if not spare:
+        return None
+    _, _, s, b = min(spare)
+    block = whole.sections[-s].blocks[-b]
+    return _with_block(whole, -s, -b, replace(block, rows=block.rows[:-1], left_out=block.left_out + 1))
+
+
+def _with_block(whole: Page, s: int, b: int, block: Block) -> Page:
+    blocks = list(whole.sections[s].blocks)
+    blocks[b : b + 1] = [block] if block.rows else []
+    sections = list(whole.sections)
+    sections[s : s + 1] = [replace(whole.sections[s], blocks=tuple(blocks))] if blocks else []
+    return replace(whole, sections=tuple(sections), shortened=True)

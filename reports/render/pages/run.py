@@ -1,0 +1,57 @@
+"""The page at the end of `audit run`: does this machine repeat itself, what was measured and saved, what next."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from ...report import Report
+from . import measured
+from .page import Block, Page, Row, Section, page, section, sentence
+from .show import left_out, target_sections
+from .words import size_bytes
+
+
+class RunSummary(Struct, frozen=True):
+    """What a report does not say of its own making.
+
+    file: the name it was saved under, "" if it was not; bytes: its size there. next: the last line, with or without
+    its "Next". warnings: what a person must know at once, such as an interpreter that was not the active one.
+    """
+
+    file: str = ""
+    bytes: int = 0
+    next: str = ""
+    warnings: list[str] = []
+
+
+def run_page(report: Report, facts: RunSummary) -> Page:
+    """The page of `audit run`."""
+    tone, verdict, answer = measured.verdict(report)
+    if facts.file:
+        answer += f" Saved {facts.file} ({size_bytes(facts.bytes)})."
+    sections = [_warnings(facts)]
+    for target in report.targets:
+        sections += target_sections(target, several=len(report.targets) > 1)
+    unseen = dict.fromkeys(text for target in report.targets for text in measured.not_seen(measured.every(target)))
+    texts = [
+        *list(unseen)[:3],
+        *([f"{len(unseen) - 3} more reasons (audit show)"] if len(unseen) > 3 else []),
+    ]
+    last = section(sentence("Not seen", "; ".join(texts)) if texts else None, left_out())
+    return page(
+        (tone, verdict, answer),
+        [*sections, last],
+        "This measured the machine, by reference jobs; your own program was not run.",
+        _next(facts),
+    )
+
+
+def _warnings(facts: RunSummary) -> Section:
+    rows = tuple(Row((text,)) for text in facts.warnings)
+    return section(Block("Warning", rows) if rows else None)
+
+
+def _next(facts: RunSummary) -> str:
+    if not facts.next or facts.next.startswith("Next"):
+        return facts.next
+    return f"Next, {facts.next}" if facts.next.startswith("on ") else f"Next:  {facts.next}"

@@ -1,0 +1,106 @@
+"""The page of one report: what was measured, what decides the numbers there, what was not seen, every fact (--all)."""
+
+from __future__ import annotations
+
+from ...report import Fact, Facts, Missing, Report, Target
+from ..escape import cut
+from . import measured
+from .decides import decides
+from .page import Block, Code, Page, Row, Section, page, section, sentence
+from .words import count, listed, value
+
+NEXT = "Next, on the other machine:  audit run -o other.json        (then audit diff both files)"
+
+LONGEST = 600
+"""The most characters of one value with --all: what a person may still read."""
+
+
+def show_page(report: Report, all: bool = False) -> Page:
+    """The page of `audit show`. all: with every fact, its value and its source."""
+    sections = []
+    for target in report.targets:
+        sections += target_sections(target, several=len(report.targets) > 1)
+        facts = measured.every(target)
+        sections.append(section(_rows("Not seen", measured.not_seen(facts), most=0 if all else 6), left_out()))
+        if all:
+            sections += _everything(target)
+    about = f"Written {report.created} by audit {report.auditor.version or '?'} (report {report.digest[:8]})"
+    return page(measured.verdict(report), sections, about if all else f"{about}.  Every fact: --all", NEXT)
+
+
+def target_sections(target: Target, several: bool) -> list[Section]:
+    """What was measured and what decides the numbers; `audit run` shows the same."""
+    facts = measured.every(target)
+    prints = measured.fingerprints(target)
+    name = f" on {target.name}" if several else ""
+    deciding = tuple(Row((text,), mark) for mark, text in decides(target))
+    return [
+        section(
+            sentence(
+                "Measured",
+                f"{target.name}: {_interpreter(target, facts)}" if several else _interpreter(target, facts),
+            ),
+            _rows("Jobs", measured.jobs(target)),
+            sentence("Compare", f"{prints}   (read these out)") if prints else None,
+            _rows("Missing", measured.incomplete(target)),
+            _rows("Unsteady", measured.unrepeated(target), most=6),
+        ),
+        section(Block("", deciding) if deciding else None, title=f"What decides your numbers{name or ' here'}"),
+        section(
+            _rows("", [f"! {text}" for text in measured.hazards(facts)]),
+            title="May bite later (nothing is wrong now)",
+        ),
+    ]
+
+
+def _interpreter(target: Target, facts: Facts) -> str:
+    """ "~/envs/ft/bin/python, Python 3.11.9 (your active conda environment)"."""
+    version = value(facts["python.version"].value) if "python.version" in facts else ""
+    parts = ", ".join(filter(None, (target.interpreter, f"Python {version}" if version else "")))
+    why = f" ({target.chosen})" if target.chosen else ""
+    return f"{parts or 'an interpreter that is not named'}{why}" + (f", through {target.via}" if target.via else "")
+
+
+def _rows(label: str, texts: list[str], most: int = 0) -> Block | None:
+    """A row a text; beyond `most` (0: none) the rest is counted."""
+    if most and len(texts) > most:
+        texts = [*texts[: most - 1], f"... {len(texts) - most + 1} more (--all)"]
+    return Block(label, tuple(Row((text,)) for text in texts)) if texts else None
+
+
+def left_out() -> Block:
+    """What no report holds, so that it can be sent without a second thought."""
+    return sentence("Left out", "host name, user name, UUIDs, data, command lines, other variables (never in the file)")
+
+
+def _everything(target: Target) -> list[Section]:
+    """Every fact by facet, then what jobs saw otherwise, then every operator without a result."""
+    facets: dict[str, list[Row]] = {}
+    facts = measured.every(target)
+    for name in sorted(facts):
+        facets.setdefault(name.split(".", 1)[0], []).append(_fact(name, facts[name]))
+    sections = [section(_table(rows), title=f"{facet} ({count(len(rows), 'fact')})") for facet, rows in facets.items()]
+    for job in target.jobs:
+        other = [_fact(name, fact) for name, fact in sorted(job.facts.items()) if fact.value != facts[name].value]
+        sections.append(section(_table(other), title=f"Otherwise in job {job.name}"))
+    battery = target.battery.operators if target.battery else []
+    failed = tuple(Row((Code(one.name), _why(one.status, one.reason))) for one in battery if one.result is None)
+    without = Block("", failed, ("operator", "why")) if failed else None
+    sections.append(section(without, title="Operators without a result"))
+    if target.unsteady:
+        sections.append(section(sentence("", listed(target.unsteady, 50)), title="Facts that changed between runs"))
+    return sections
+
+
+def _fact(name: str, fact: Fact) -> Row:
+    if fact.status:
+        return Row((Code(name), f"({_why(fact.status, fact.reason)})", fact.source))
+    return Row((Code(name), cut(value(fact.value), LONGEST), fact.source))
+
+
+def _why(status: Missing | None, reason: str) -> str:
+    return ": ".join(part for part in (measured.MISSING[status] if status else "no result", reason) if part)
+
+
+def _table(rows: list[Row]) -> Block | None:
+    return Block("", tuple(rows), ("fact", "value", "source")) if rows else None

@@ -1,0 +1,129 @@
+"""Where results part: the first divergence, its size, what became of the jobs, and who agrees with whom."""
+
+from __future__ import annotations
+
+from ...comparison import Comparison, FirstDivergence, JobResult
+from . import sides, words
+from .page import Block, Code, Row, Section, section, sentence
+from .words import count, listed
+
+SMALL = 1000
+"""ULP (p99) up to which a difference is ordinary rounding: neither side is more right."""
+
+
+def in_words(comparison: Comparison) -> Section:
+    """Each cause in one sentence, and whether to worry."""
+    texts = [cause.plain for cause in comparison.causes if cause.plain]
+    if len(texts) > 1:
+        texts = [f"{n}. {text}" for n, text in enumerate(texts, 1)]
+    if comparison.results.verdict == "nondeterministic":
+        texts.append("What a machine does not repeat says nothing about the other one, from there on.")
+    rows = tuple(Row((text,)) for text in texts)
+    calm = "Neither is more right. Harmless in itself; training can make it grow."
+    return section(
+        Block("In words", rows, weight=6) if rows else None,
+        sentence("" if rows else "In words", calm, weight=3, optional=True) if _ordinary(comparison) else None,
+    )
+
+
+def _ordinary(comparison: Comparison) -> bool:
+    """Whether the first difference is rounding of the usual size, where both sides computed correctly."""
+    first = comparison.results.first_divergence
+    if first is None or first.ulp.p99 is None or set(first.components) & {"random", "ordering"}:
+        return False
+    return first.ulp.p99 <= SMALL and not (first.size.nan or first.size.infinite)
+
+
+def unsteady(comparison: Comparison) -> Section:
+    """Which machine did not repeat what, and which did repeat everything."""
+    rows = [Row((what,)) for what in comparison.results.nondeterministic]
+    rows = rows or [
+        Row((f"{what} on {name}",)) for name, side in sides.named(comparison) for what in side.nondeterministic
+    ]
+    steady = [name for name, side in sides.named(comparison) if not side.nondeterministic and side.runs > 1]
+    if not rows:
+        return section()
+    repeated = sentence("Repeated", f"{listed(steady)} gave the same bits in every run") if steady else None
+    return section(Block("Unsteady", tuple(rows), weight=3), repeated)
+
+
+def grouped(comparison: Comparison) -> Section:
+    """With more than two reports: who agrees with whom."""
+    if len(comparison.reports) < 3:
+        return section()
+    rows = []
+    for n, group in enumerate(comparison.groups):
+        parts = "the reference (largest group)" if n == 0 else "differs; where was not found"
+        if n and group.first_divergence is not None:
+            parts = place(group.first_divergence)
+        rows.append(Row((f"{len(group.labels)}: {listed(group.labels, 4)}", parts)))
+    return section(Block("Groups", tuple(rows), ("who", "parts from the reference at"), least=2, weight=4))
+
+
+def where(comparison: Comparison) -> Section:
+    """The first divergence, its size, and what became of the jobs."""
+    first = comparison.results.first_divergence
+    outcome = Block("Outcome", tuple(Row((text,)) for text in _outcomes(comparison)), weight=4)
+    if first is None:
+        return section(outcome)
+    inputs = "inputs are equal" if first.inputs_equal else "inputs already differ: it happened before this call"
+    several = first.labels and len(comparison.reports) > 2
+    between = f"; {' against '.join(first.labels)}" if several else ""
+    shown = words.example(first.size.example) if first.size.example else ""
+    detail = "; ".join(part for part in (shown, words.tolerance(first.size)) if part)
+    rows = (Row((words.size(first.size),)), *([Row((Code(detail),))] if detail else []))
+    return section(sentence("First", f"{place(first)} ({inputs}{between})"), Block("Size", rows, weight=6), outcome)
+
+
+def place(first: FirstDivergence) -> str:
+    """ "job numpy, step 0, forward, block 0 attention, matmul f32"."""
+    if first.job == "operators":
+        return f"operator {first.operator}"
+    step = None if first.step is None else f"step {first.step:,}"
+    return ", ".join(part for part in (f"job {first.job}", step, first.phase, first.tensor, first.operator) if part)
+
+
+def _outcomes(comparison: Comparison) -> list[str]:
+    """One line for every job that parted; one for all that did not."""
+    jobs = comparison.results.jobs
+    texts = [_outcome(comparison, job) for job in jobs if job.verdict in ("diverged", "within-tolerance")]
+    same = [job.name for job in jobs if job.verdict == "identical"]
+    if same:
+        every = "every job" if not texts and len(same) > 1 else f"job{'s' if len(same) > 1 else ''} {listed(same)}"
+        texts.append(f"{every}: same bits in all steps")
+    return texts
+
+
+def _outcome(comparison: Comparison, job: JobResult) -> str:
+    apart = "every loss equal" if job.loss_step is None else f"loss first differs at step {job.loss_step:,}"
+    names = sides.names(comparison)
+    failed = [name for name, learned in zip(names, job.learned, strict=False) if learned is False]
+    final = f"; final loss {_losses(job, names)}" if any(loss is not None for loss in job.loss_last) else ""
+    return f"job {job.name}: {apart}{final}" + (f"; did not learn: {listed(failed)}" if failed else "")
+
+
+def _losses(job: JobResult, names: list[str]) -> str:
+    """The last losses of all sides: "0.0021 on both", "0.0021 (a); 0.0034 (b)"."""
+    for digits in range(4, 18):  # as many as it takes to tell unequal losses apart
+        texts = [_loss(loss, digits) for loss in job.loss_last]
+        if len(set(texts)) == len(set(job.loss_last)):
+            break
+    if len(set(texts)) == 1:
+        return f"{texts[0]} on {'both' if len(texts) == 2 else 'all'}"
+    return sides.owned(texts, names)
+
+
+def _loss(loss: float | None, digits: int) -> str:
+    return "not measured" if loss is None else f"{loss:.{digits}g}"
+
+
+def unsteady_first(comparison: Comparison) -> str:
+    """Which machine does not repeat what, for the first line."""
+    shaky = [(name, side.nondeterministic) for name, side in sides.named(comparison) if side.nondeterministic]
+    if not shaky:
+        return f"Not the same bits in every run: {listed(comparison.results.nondeterministic, 2)}."
+    name, what = shaky[0]
+    more = f" ({count(len(what) - 1, 'more place')})" if len(what) > 1 else ""
+    if len(shaky) == 1:
+        return f"{name} does not repeat itself: {what[0]}{more}."
+    return f"{listed([name for name, _ in shaky])} do not repeat themselves; {name}: {what[0]}{more}."

@@ -1,0 +1,134 @@
+"""Pages for a terminal: at most 100 columns, the answer first, the next command last.
+
+Lines are built as plain text; only where colour is asked for is rich imported (70 ms) to style them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..comparison import Comparison
+from ..report import Report
+from . import escape, layout
+from .pages.diff import diff_page
+from .pages.page import Block, Page, Section, fit
+from .pages.run import RunSummary, run_page
+from .pages.show import show_page
+
+LINES = 25
+"""The most that `audit diff` prints before --all: what fits on a screen without scrolling."""
+
+LABEL = 10
+"""Columns of the labels at the left; longer ones make their section's label column wider."""
+
+LONGEST = 2000
+"""The most characters of one text, so that a hostile file cannot flood a terminal."""
+
+_TONES = {"good": "bold green", "bad": "bold red", "unsure": "bold yellow"}
+
+
+class Line(NamedTuple):
+    """A line of text; style: of rich; styled: how many characters of it have the style (None: all)."""
+
+    text: str
+    style: str = ""
+    styled: int | None = None
+
+
+def run_summary(report: Report, facts: RunSummary, color: bool = False) -> str:
+    """What `audit run` prints at its end."""
+    return write(run_page(report, facts), color)
+
+
+def show(report: Report, all: bool = False, color: bool = False) -> str:
+    """What `audit show` prints of a report. all: every fact."""
+    return write(show_page(report, all), color)
+
+
+def diff(comparison: Comparison, all: bool = False, color: bool = False) -> str:
+    """What `audit diff` prints: at most 25 lines, or with `all` everything that is known."""
+    page = diff_page(comparison, all)
+    return write(page if all else fit(page, LINES, lambda shorter: len(_lines(shorter))), color, 0 if all else LINES)
+
+
+def write(page: Page, color: bool = False, limit: int = 0) -> str:
+    """The text of a page, ended by a newline. limit: the most lines (0: as many as there are)."""
+    lines = _lines(page)
+    if limit and len(lines) > limit:  # a hostile or very odd file: the answer, the next command, and what fits
+        lines = [*lines[: limit - 2], Line("... (--all)", "dim"), lines[-1]]
+    if color:
+        return _styled(lines)
+    return "".join(f"{line.text}\n" for line in lines)
+
+
+def _lines(page: Page) -> list[Line]:
+    """All lines of a page. With `_block` the choke point: every text of a page passes `_clean`."""
+    verdict, answer = _clean(page.verdict), _clean(page.answer)
+    first, *more = layout.wrap(f"{verdict} {answer}".rstrip(), layout.WIDTH)
+    lines = [Line(first, _TONES[page.tone], len(verdict)), *map(Line, more)]
+    for section in page.sections:
+        lines += [] if page.compact else [Line("")]
+        lines += _section(section)
+    closing = _clean(page.closing) + (". Shortened: --all shows everything" if page.shortened else "")
+    last = [Line(text, "dim") for text in layout.wrap(closing, layout.WIDTH)] if closing else []
+    last += [Line(_clean(page.next), "bold")] if page.next else []
+    return [*lines, *([Line("")] if last and not page.compact else []), *last]
+
+
+def _clean(text: str) -> str:
+    """A text of a page as it may stand on a terminal."""
+    return escape.visible(escape.cut(text, LONGEST))
+
+
+def _section(section: Section) -> list[Line]:
+    """A section's lines; its labels share one column. With a title all of it is indented."""
+    indent = 2 if section.title else 0
+    needed = max(_width_of_labels(block) for block in section.blocks)
+    label = max(needed, 0 if section.title else LABEL)
+    label += (2 if section.title else 1) if label else 0
+    lines = [Line(_clean(section.title), "bold")] if section.title else []
+    for block in section.blocks:
+        lines += _block(block, indent, label)
+    return lines
+
+
+def _width_of_labels(block: Block) -> int:
+    return max(layout.cell_width(_clean(text)) for text in (block.label, *(row.mark for row in block.rows)))
+
+
+def _block(block: Block, indent: int, label: int) -> list[Line]:
+    """A block's lines: labels in their column, cells in theirs."""
+    header = [_clean(cell) for cell in block.header]
+    table = [(_clean(row.mark), [_clean(cell) for cell in row.cells], "") for row in block.rows]
+    if header:
+        table.insert(0, (_clean(block.label), header, "dim"))
+    elif not table[0][0]:
+        table[0] = (_clean(block.label), *table[0][1:])
+    column_widths = layout.widths([cells for _, cells, _ in table], layout.WIDTH - indent - label)
+    lines = []
+    for mark, cells, style in table:
+        for text in layout.columns(cells, column_widths):
+            lines.append(Line((" " * indent + layout.pad(mark, label) + text).rstrip(), style))
+            mark = ""
+    if header and block.left_out:
+        lines.append(Line(" " * (indent + label) + f"... {block.left_out} more (--all)", "dim"))
+    return lines
+
+
+def _styled(lines: list[Line]) -> str:
+    """The lines with terminal colours."""
+    import io
+
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(
+        file=io.StringIO(), force_terminal=True, color_system="standard", width=layout.WIDTH, highlight=False
+    )
+    with console.capture() as captured:
+        for line in lines:
+            text = Text(line.text)
+            if line.style:
+                text.stylize(line.style, 0, line.styled)
+            console.print(text, soft_wrap=True)
+    return captured.get()

@@ -1,0 +1,129 @@
+"""Targets as prefixes: what comes back from good interpreters, and one clear line about bad ones."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from audit.errors import TargetError
+from audit.targets.prefix import PrefixTarget, find_python
+
+Script = Callable[[str], str]
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    """Writes a shell script that can be named as an interpreter."""
+
+    def write(body: str) -> str:
+        path = tmp_path / "python"
+        path.write_text("#!/bin/sh\n" + body)
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return str(path)
+
+    return write
+
+
+def records(target: PrefixTarget) -> dict[str, object]:
+    merged: dict[str, object] = {}
+    for record in target.launch({"work": "facts", "machine": True}):
+        merged.update(record)
+    return merged
+
+
+def test_a_wrapper_script_is_an_interpreter(script: Script) -> None:
+    wrapper = script(f'echo banner; echo noise >&2; exec "{sys.executable}" "$@"\n')
+    got = records(PrefixTarget([], wrapper))
+    assert got["start"] == {"python": ".".join(map(str, sys.version_info[:3]))}
+    assert "end" in got
+
+
+def test_a_banner_without_a_newline_cannot_swallow_a_record(script: Script) -> None:
+    wrapper = script(f'printf "audit-0000 not a record"; exec "{sys.executable}" "$@"\n')
+    assert "end" in records(PrefixTarget([], wrapper))
+
+
+def test_a_prefix_stands_in_front() -> None:
+    got = records(PrefixTarget(["env", "TZ=Asia/Tokyo"], sys.executable))
+    machine = got["machine"]
+    assert isinstance(machine, dict)
+    assert machine["variables.TZ"]["value"] == "Tokyo" or "Tokyo" in str(machine["variables.TZ"])
+
+
+def test_the_working_directory_cannot_shadow_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "numpy.py").write_text("raise RuntimeError('shadow')")
+    (tmp_path / "json.py").write_text("raise RuntimeError('shadow')")
+    monkeypatch.chdir(tmp_path)
+    assert "end" in records(PrefixTarget([], sys.executable))
+    assert sorted(os.listdir(tmp_path)) == ["json.py", "numpy.py"]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("exit 7\n", "exit status 7"),
+        ("cat >/dev/null; echo I am not Python >&2\n", "it said: I am not Python"),
+        ("kill -SEGV $$\n", "SIGSEGV"),
+    ],
+)
+def test_what_is_no_python_is_said_in_one_line(script: Script, body: str, words: str) -> None:
+    with pytest.raises(TargetError, match=words) as caught:
+        records(PrefixTarget([], script(body)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_program_that_does_not_exist() -> None:
+    with pytest.raises(TargetError, match="cannot start"):
+        records(PrefixTarget(["/does/not/exist"], "python3"))
+    with pytest.raises(TargetError, match="no such command"):
+        find_python("/does/not/exist")
+
+
+def test_a_child_that_hangs_is_ended(script: Script) -> None:
+    before = time.monotonic()
+    with pytest.raises(TargetError, match="no progress for 1 s"):
+        records(PrefixTarget([], script("sleep 1000\n"), seconds=1))
+    assert time.monotonic() - before < 10
+
+
+def test_gigabytes_of_noise_do_not_fill_the_memory(script: Script) -> None:
+    with pytest.raises(TargetError, match="no progress"):
+        records(PrefixTarget([], script("cat /dev/zero\n"), seconds=1))
+
+
+@pytest.mark.parametrize("version", ["2.7.18", "3.6.15", "3.7.16"])
+def test_an_old_python_says_that_it_is_too_old(version: str) -> None:
+    interpreter = Path.home() / ".pyenv" / "versions" / version / "bin" / "python"
+    if not interpreter.exists():
+        pytest.skip(f"no Python {version} here")
+    with pytest.raises(TargetError, match=f"is Python {version}; the probes need 3.8 or newer"):
+        records(PrefixTarget([], str(interpreter)))
+
+
+@pytest.mark.parametrize("version", ["3.8.18", "3.9.18", "3.10.13", "3.12.1", "3.13.0"])
+def test_every_supported_python_runs_the_probes(version: str) -> None:
+    interpreter = Path.home() / ".pyenv" / "versions" / version / "bin" / "python"
+    if not interpreter.exists():
+        pytest.skip(f"no Python {version} here")
+    got = []
+    for record in PrefixTarget([], str(interpreter)).launch({"work": "operators", "machine": True}):
+        got.append(record)
+    operators = [record["operator"] for record in got if "operator" in record]
+    assert len(operators) > 50
+    assert not [one for one in operators if one.get("status") == "failed"]
+
+
+def test_nothing_is_left_running_or_on_disk(tmp_path: Path, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    wrapper = script(f'sleep 987 & "{sys.executable}" "$@"\n')
+    records(PrefixTarget([], wrapper))
+    assert os.listdir(tmp_path / "tmp") == []
+    assert subprocess.run(["pgrep", "-f", "sleep 987"], capture_output=True, check=False).returncode == 1

@@ -1,0 +1,168 @@
+"""What a target is asked, and what becomes of deaths, silence and runs that do not repeat. Children are scripted here;
+`tests/audit/test_prefix.py` and `tests/audit/test_run.py` use real ones."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from probes.session import DEATHS, Died, Plan, Record, Request, capture
+
+MACHINE = {"machine": {"cpu.model": {"value": "A 1-2", "source": "s"}}, "jobs": ["python"]}
+EFFECT = {"effect": {"python.hash_seed": {"value": 7, "source": "s"}}}
+
+
+def begin(name: str) -> Record:
+    return {"begin": {"name": name, "component": name.split(".")[0]}}
+
+
+def operator(name: str, digest: str = "00") -> Record:
+    return {"operator": {"name": name, "component": name.split(".")[0], "result": {"digest": digest}}}
+
+
+def quiet(words: str, done: int, total: int) -> None:
+    pass
+
+
+class Child:
+    """Answers requests from a script and remembers them."""
+
+    def __init__(self, answer: Callable[[Request], Iterator[Record]]) -> None:
+        self.answer = answer
+        self.requests: list[Request] = []
+
+    def __call__(self, request: Request) -> Iterator[Record]:
+        self.requests.append(request)
+        if request.get("machine"):
+            yield MACHINE
+        yield from self.answer(request)
+
+
+def test_a_dead_operator_is_left_out_and_the_rest_is_kept() -> None:
+    def answer(request: Request) -> Iterator[Record]:
+        for name in ("libm.exp", "numpy.argsort", "blas.dot"):
+            if name in request["skip"]:
+                continue
+            yield begin(name)
+            if name == "numpy.argsort":
+                raise Died("failed", "SIGSEGV")
+            yield operator(name)
+        yield {"absent": {}}
+        yield EFFECT
+        yield {"end": 0.5}
+
+    child = Child(answer)
+    target = capture(Plan(jobs=(), repeat=1), child, quiet)
+    by_name = {one["name"]: one for one in target["battery"]["operators"]}
+    assert by_name["numpy.argsort"] == {
+        "name": "numpy.argsort",
+        "component": "numpy",
+        "status": "failed",
+        "reason": "SIGSEGV",
+    }
+    assert by_name["libm.exp"]["result"] == by_name["blas.dot"]["result"] == {"digest": "00"}
+    assert "incomplete" not in target
+    # Machine facts are asked for once, and what is finished or deadly is not run again.
+    assert [request.get("machine", False) for request in child.requests] == [True, False]
+    assert child.requests[1]["skip"] == ["libm.exp", "numpy.argsort"]
+
+
+def test_a_battery_that_keeps_dying_is_given_up() -> None:
+    def answer(request: Request) -> Iterator[Record]:
+        yield begin(f"libm.f{len(request['skip'])}")
+        raise Died("timeout", "no progress for 120 s")
+
+    child = Child(answer)
+    target = capture(Plan(jobs=(), repeat=1), child, quiet)
+    assert len(child.requests) == DEATHS
+    assert target["incomplete"] == [f"operators: given up after {DEATHS} dead processes"]
+    assert {one["status"] for one in target["battery"]["operators"]} == {"timeout"}
+
+
+def test_an_interpreter_that_gives_no_facts_is_no_target() -> None:
+    def launch(request: Request) -> Iterator[Record]:
+        raise Died("failed", "SIGILL")
+        yield
+
+    with pytest.raises(Died, match="SIGILL"):
+        capture(Plan(), launch, quiet)
+
+
+def test_operators_that_differ_between_runs_are_not_repeatable() -> None:
+    def answer(request: Request) -> Iterator[Record]:
+        yield operator("libm.exp")
+        yield operator("blas.dot", f"0{request['run']}")
+        yield EFFECT
+        yield {"end": 0.1}
+
+    operators = capture(Plan(jobs=(), repeat=3), Child(answer), quiet)["battery"]["operators"]
+    assert "repeats" not in operators[0]
+    assert operators[1]["repeats"] == ["01", "02"]
+
+
+@pytest.mark.parametrize(("seed", "hazard"), [("random", True), (3, False)])
+def test_set_order_is_a_hazard_only_under_a_random_seed(seed: Any, hazard: bool) -> None:
+    def answer(request: Request) -> Iterator[Record]:
+        yield operator("ordering.set.str", f"0{request['run']}")
+        yield {"effect": {"python.hash_seed": {"value": seed, "source": "s"}}}
+        yield {"end": 0.1}
+
+    (found,) = capture(Plan(jobs=(), repeat=2), Child(answer), quiet)["battery"]["operators"]
+    assert found.get("hazard", False) is hazard
+    assert ("repeats" in found) is not hazard
+
+
+def test_facts_in_effect_that_move_between_runs_are_unsteady() -> None:
+    def answer(request: Request) -> Iterator[Record]:
+        yield {"effect": {"blas.threads": {"value": request["run"], "source": "s"}}}
+        yield {"end": 0.1}
+
+    assert capture(Plan(jobs=(), repeat=2), Child(answer), quiet)["unsteady"] == ["blas.threads"]
+
+
+def _trace(rows: list[bytes], digest: str) -> dict[str, Any]:
+    return {"digest": digest, "digests": [base64.b64encode(b"".join(row.ljust(8) for row in rows)).decode()]}
+
+
+def test_the_first_row_that_a_machine_does_not_repeat_is_named() -> None:
+    def answer(request: Request) -> Iterator[Record]:
+        if request["work"] == "facts":
+            return
+        last = b"other" if request["run"] else b"c"
+        yield {"job": {"name": request["name"], "trace": _trace([b"a", b"b", last], f"d{request['run']}")}}
+        yield EFFECT
+        yield {"end": 0.2}
+
+    target = capture(Plan(battery=False, jobs=("numpy",), repeat=2), Child(answer), quiet)
+    (job,) = target["jobs"]
+    assert job["repeats"] == [{"digest": "d1", "step": 0, "row": 2}]
+    assert job["runs"] == 2
+
+
+def test_a_job_that_dies_is_said_and_the_others_run() -> None:
+    def answer(request: Request) -> Iterator[Record]:
+        if request["work"] == "job" and request["name"] == "numpy":
+            raise Died("failed", "SIGILL")
+        if request["work"] == "job":
+            yield {"job": {"name": "python", "trace": _trace([b"a"], "d")}}
+        yield EFFECT
+        yield {"end": 0.2}
+
+    target = capture(Plan(battery=False, jobs=("numpy", "python"), repeat=1), Child(answer), quiet)
+    assert target["jobs"][0] == {"name": "numpy", "status": "failed", "reason": "SIGILL"}
+    assert target["jobs"][1]["runs"] == 1
+    assert target["incomplete"] == ["job numpy: SIGILL"]
+
+
+def test_nvml_that_hangs_costs_its_own_facts_only() -> None:
+    def launch(request: Request) -> Iterator[Record]:
+        if request["work"] == "gpu":
+            raise Died("timeout", "no progress for 120 s")
+        yield {"machine": {"gpu.nvml": {"value": "libnvidia-ml.so.1", "source": "s"}}, "jobs": []}
+        yield {"end": 0.1}
+
+    facts = capture(Plan(battery=False, jobs=()), launch, quiet)["facts"]
+    assert facts["gpu.count"] == {"status": "timeout", "reason": "NVML: no progress for 120 s"}
