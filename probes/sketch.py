@@ -6,8 +6,8 @@ words, little-endian, in which element i with ordered integer v (see `ordered`) 
 
     s*v  and  s*v*code(i)    mod 2**64        s = +1 or -1
 
-`code` is a fixed integer hash of the index; its high half also chooses cell and sign, and its low half is a bijection of
-32 bits, so that a cell with one element gives the index back by division. (With the plain index as factor, two elements
+`code` is a fixed integer hash of the index; its high half also chooses cell and sign, and its low half is a bijection
+of 32 bits, so a cell with one element gives its index back by division. (With the plain index as factor, two elements
 that are 1 ULP off would look like one, between them.) Peeling such cells is an invertible Bloom lookup table (Goodrich
 and Mitzenmacher, "Invertible Bloom Lookup Tables", Allerton 2011); the first word alone is a count sketch (Charikar,
 Chen, Farach-Colton, ICALP 2002), whose row norms estimate the L2 norm of any number of differences.
@@ -39,8 +39,8 @@ _FORMATS.update({"i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H
 def observe(tensor: Tensor, whole: bool = False) -> Dict[str, Any]:
     """What a report keeps of a result: digest, dtype, shape and
 
-    values: base64 of the little-endian bytes of up to 256 elements: all, if there are no more (or `whole`), else element
-            k*n//256 for k = 0 to 255;
+    values: base64 of the little-endian bytes of up to 256 elements: all, if there are no more (or `whole`), else
+            element k*n//256 for k = 0 to 255;
     sketch: base64, only where `values` is not all of them and the type is numeric;
     text:   in place of these for dtype "text": at most 256 items of at most 200 characters.
     """
@@ -97,7 +97,8 @@ def elements(tensor: Tensor) -> Optional[int]:
 def ordered(tensor: Tensor) -> List[int]:
     """The elements as integers in the order of their values: 1 ULP is a step of 1, and equal integers are equal bits.
 
-    Sign and magnitude become two's complement: +0 is 0, the number below it, -0, is -1. Integers and bools are themselves.
+    Sign and magnitude become two's complement: +0 is 0, and -0, just below it, is -1. Integers and bools are
+    themselves.
     """
     letter = _FORMATS[tensor.dtype]
     size = struct.calcsize("<" + letter)
@@ -159,7 +160,7 @@ def _fast(tensor: Tensor, numpy: Any) -> bytes:
 
 
 def _plan(count: int, numpy: Any) -> _Plan:
-    """`code` and `place` for the indices 0 to count-1, sorted by cell; numpy's integer arithmetic is exact mod 2**64."""
+    """`code` and `place` for the indices 0 to count-1, sorted by cell; numpy's arithmetic is exact mod 2**64."""
 
     def mixed(half: Any) -> Any:
         half = ((half ^ (half >> word(16))) * word(0x85EBCA6B)) & word(HALF)

@@ -125,9 +125,7 @@ class Trace:
             "phases": list(self._phases),
             "rows": [_row(definition) for definition in ordered],
             "sequence": {
-                str(step): sequence
-                for step, sequence in enumerate(sequences)
-                if sequence != list(range(len(sequence)))
+                str(step): sequence for step, sequence in enumerate(sequences) if sequence != list(range(len(sequence)))
             },
             "digests": [base64.b64encode(b"".join(step.digests)).decode("ascii") for step in self._steps],
             "tree": [(branch[0] + b"".join(branch[1])).hex() for branch in tree],
@@ -181,21 +179,17 @@ class Trace:
         if step not in SAMPLED_STEPS:
             return []
         phases = [definition.phase for definition in self._definitions]
-        last = {
-            phases[definition]: position for position, definition in enumerate(self._steps[step].definitions)
-        }
+        last = {phases[definition]: position for position, definition in enumerate(self._steps[step].definitions)}
         return sorted(position for phase, position in last.items() if phase != "data")
 
     def _usual(self) -> List[int]:
         """The sequence of definitions that most steps have, the earliest of equally many."""
         if not self._steps:
             return []
-        counts = Counter(tuple(step.definitions) for step in self._steps)
-        return list(dict.fromkeys(max(counts, key=lambda sequence: counts[sequence])))
+        (sequence, _), *_ = Counter(tuple(step.definitions) for step in self._steps).most_common(1)
+        return list(dict.fromkeys(sequence))
 
-    def _branch(
-        self, step: _Step, ordered: List[_Definition], number: Dict[int, int]
-    ) -> Tuple[bytes, List[bytes]]:
+    def _branch(self, step: _Step, ordered: List[_Definition], number: Dict[int, int]) -> Tuple[bytes, List[bytes]]:
         rows: Dict[str, List[bytes]] = {phase: [] for phase in self._phases}
         for definition, digest in zip(step.definitions, step.digests):
             rows[ordered[number[definition]].phase].append(digest)

@@ -51,7 +51,7 @@ def plain(
     there = joined([f"{value(one)} on {label}" for one, label in zip(told.values, labels, strict=True)])
     if isinstance(told.values[0], list):
         there = f"not the same on {joined(labels)}"
-    return f"{subject[0].upper()}{subject[1:]} is {there}. It {joined(effects)}. Neither is more right."
+    return f"{subject[0].upper()}{subject[1:]} is {there}, so {joined(effects)}."
 
 
 def joined(items: list[str]) -> str:

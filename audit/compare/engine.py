@@ -45,19 +45,23 @@ class _Pair:
     battery: results.Battery
     partings: list[results.Parting]
     environment: Environment
+    symptoms: list[attribute.Symptom]
+    components: list[str]
 
     @property
     def labels(self) -> list[str]:
         return [self.a.label, self.b.label]
 
     def first(self) -> FirstDivergence | None:
-        """The first divergent row of the first job that diverged; where no job did, the first differing operator."""
+        """The first divergent row of the first job that diverged; where no job did, the first differing operator of a
+        component that is a cause."""
         for one in self.partings:
             if one.result.first_divergence:
                 return msgspec.structs.replace(one.result.first_divergence, labels=self.labels)
         if not self.battery.differing:
             return None
-        difference = self.battery.differing[0][1]
+        of_cause = [one for operator, one in self.battery.differing if operator.component in self.components]
+        difference = (of_cause or [one for _, one in self.battery.differing])[0]
         return FirstDivergence(
             job="operators",
             step=None,
@@ -108,7 +112,10 @@ def _pair(a: Measured, b: Measured, rows: Catalogue) -> _Pair:
     jobs = [name for name in a.jobs if name in b.jobs]
     # numpy before python: the job that goes through most components is the better place to point at.
     partings = [results.job(name, a, b) for name in sorted(jobs, key=lambda name: (name == "python", name))]
-    return _Pair(a, b, results.battery(a, b), partings, environment.compare([a, b], rows))
+    battery = results.battery(a, b)
+    symptoms = attribute.symptoms(battery, [row for one in partings for row in one.rows])
+    chosen = attribute.components(symptoms, battery.agreeing)
+    return _Pair(a, b, battery, partings, environment.compare([a, b], rows), symptoms, chosen)
 
 
 def _results(pairs: list[_Pair], sides: list[Measured]) -> Results:
@@ -148,13 +155,9 @@ def _results_verdict(pairs: list[_Pair], sides: list[Measured]) -> ResultsVerdic
 
 
 def _causes(pair: _Pair, found: Results, rows: Catalogue) -> list[Cause]:
-    divergent = [row for one in pair.partings for row in one.rows]
-    symptoms = attribute.symptoms(pair.battery, divergent)
-    if not symptoms:
-        return []
-    chosen = attribute.components(symptoms, pair.battery.agreeing)
-    explanations = attribute.explain(symptoms, chosen, pair.environment.differences, [pair.a, pair.b], rows)
-    differences = {one.fact: one for one in pair.environment.differences}
+    changed = pair.environment.differences
+    explanations = attribute.explain(pair.symptoms, pair.components, changed, [pair.a, pair.b], rows)
+    differences = {one.fact: one for one in changed}
     counts = pair.battery.summary().by_component
     causes = []
     for one in explanations:
@@ -206,7 +209,8 @@ def _verdict(found: Results, whole: Environment, sides: list[Measured], fail_on:
     counted = {"results": set(), "numeric": {"numeric"}, "any": {"numeric", "performance"}}[fail_on]
     if found.verdict in ("diverged", "nondeterministic") or kinds & counted:
         return "differs", DIFFERS
-    if found.verdict == "not-comparable" or not (whole.same or whole.differences):
+    nothing = found.verdict == "not-measured" and not (whole.same or whole.differences)
+    if found.verdict == "not-comparable" or nothing:
         return "not-comparable", INCOMPLETE
     if any(side.incomplete for side in sides) or any(job.verdict == "not-comparable" for job in found.jobs):
         return "incomplete", INCOMPLETE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from reports.report import Facts, Job, Operator, Report, Target
 
@@ -16,12 +17,12 @@ class Measured:
     report: Report
     target: Target
 
-    @property
+    @cached_property
     def jobs(self) -> dict[str, Job]:
         """Jobs that were run to their end, by name."""
         return {job.name: job for job in self.target.jobs if job.trace is not None}
 
-    @property
+    @cached_property
     def operators(self) -> dict[str, Operator]:
         battery = self.target.battery
         return {operator.name: operator for operator in battery.operators} if battery else {}

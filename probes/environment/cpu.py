@@ -124,6 +124,8 @@ def _view() -> Tuple[str, Dict[str, Callable[[], Any]]]:
     if sys.platform == "darwin":
         return "sysctl", _darwin()
     view = _cpuinfo()
+    if not native.is_x86_64():
+        return CPUINFO, view
     try:
         signature = _signature(native.glibc_leaf(0, False).eax)
         view["model"] = lambda: "{} {}-{}".format(view["vendor"](), *signature[:2])

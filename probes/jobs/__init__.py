@@ -2,12 +2,12 @@
 
 Contract of a file here: it is named after its framework and gives
 
-    job() -> Job              raises Absent with a reason where the framework is not installed (importing the file may, too)
-    operators()               every call of one training step as operators of the battery, at its own shapes (`replay.py`)
+    job() -> Job    raises Absent with a reason where the framework is not installed (importing the file may, too)
+    operators()     every call of one training step as operators of the battery, at its own shapes (`replay.py`)
 
 A job trains for real and must learn under every setting and on every machine: loss below 0.05 and every example right.
-First values and data come from `probes/inputs.py`, so that all machines start from equal bits. Every library call is one
-row of the trace. A change of anything that a job computes is a new `version`.
+First values come from `probes/inputs.py`, so that all machines start from equal bits. Every library call is one row of
+the trace. A change of anything that a job computes is a new `version`.
 """
 
 import hashlib
@@ -21,8 +21,8 @@ NAMES = ("python", "numpy")
 """Every job, in the order in which they run."""
 
 Outcome = Dict[str, Any]
-"""What the training came to: loss_first, loss_last, losses (floats, one a step), correct and examples (answers right after
-the last step's forward pass), learned (loss_last below 0.05 and all correct)."""
+"""What the training came to: loss_first, loss_last, losses (floats, one a step), correct and examples (right answers in
+the last step's forward pass, of how many), learned (loss_last below 0.05 and all correct)."""
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all) every few steps."""

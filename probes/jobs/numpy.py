@@ -177,9 +177,7 @@ def _cut(flat: Array) -> Dict[str, Array]:
     return views
 
 
-def _step(
-    trace: Any, calls: _Calls, state: _State, tokens: Array, answers: Array, number: int
-) -> Tuple[Any, Any, Any]:
+def _step(trace: Any, calls: _Calls, state: _State, tokens: Array, answers: Array, number: int) -> Tuple[Any, Any, Any]:
     """One training step: the new state, the logits and the loss."""
     w = _cut(state.weights)
     trace.phase("forward")
@@ -209,9 +207,7 @@ def _forward(calls: _Calls, w: Dict[str, Array], tokens: Array) -> Tuple[Array, 
     return calls.blas("logits", normed, w["head.unembed"]), saved
 
 
-def _backward(
-    calls: _Calls, w: Dict[str, Array], tokens: Array, answers: Array, saved: Saved
-) -> Dict[str, Array]:
+def _backward(calls: _Calls, w: Dict[str, Array], tokens: Array, answers: Array, saved: Saved) -> Dict[str, Array]:
     """The loss's gradient of every parameter, by name."""
     g: Dict[str, Array] = {}
     back = _cross_entropy_backward(calls, answers, saved)
@@ -270,21 +266,17 @@ def _attention(calls: _Calls, x: Array, w: Dict[str, Array], saved: Saved) -> Ar
     queries, keys, values = _heads(q, kv)
     scores = calls.blas(name + ".scores", keys, queries)  # [N, H, T, 1]
     scores = calls.numpy(name + ".scaled", numpy.multiply, scores[..., 0], _f32(SCALE))
-    most = calls.numpy(name + ".most", numpy.max, scores, axis=2, keepdims=True)
+    most = calls.numpy(name + ".most", numpy.amax, scores, axis=2, keepdims=True)
     scores = calls.numpy(name + ".shifted", numpy.subtract, scores, most)
     exponentials = calls.numpy(name + ".exp", numpy.exp, scores)
     total = calls.numpy(name + ".total", numpy.sum, exponentials, axis=2, keepdims=True)
     shares = calls.numpy(name + ".shares", numpy.divide, exponentials, total)  # [N, H, T]
     mixed = calls.blas(name + ".mixed", shares[:, :, None, :], values).reshape(SENTENCES, WIDTH)
-    saved.update(
-        {name: x, name + ".q": q, name + ".kv": kv, name + ".shares": shares, name + ".mixed": mixed}
-    )
+    saved.update({name: x, name + ".q": q, name + ".kv": kv, name + ".shares": shares, name + ".mixed": mixed})
     return calls.blas(name + ".output", mixed, w[name + ".output"])
 
 
-def _attention_backward(
-    calls: _Calls, back: Array, w: Dict[str, Array], saved: Saved, g: Dict[str, Array]
-) -> Array:
+def _attention_backward(calls: _Calls, back: Array, w: Dict[str, Array], saved: Saved, g: Dict[str, Array]) -> Array:
     name = "block0.attention"
     x, shares = saved[name], saved[name + ".shares"]
     queries, keys, values = _heads(saved[name + ".q"], saved[name + ".kv"])
@@ -299,9 +291,7 @@ def _attention_backward(
     by_score = calls.numpy(name + ".scores", numpy.multiply, by_score, _f32(SCALE))
     by_query = calls.blas(name + ".queries", by_score[:, :, None, :], keys).reshape(SENTENCES, WIDTH)
     by_key = calls.numpy(name + ".keys", numpy.multiply, by_score[..., None], queries[:, :, None, :, 0])
-    kv = calls.moved(
-        numpy.stack([by_key, by_value]).transpose(1, 3, 0, 2, 4).reshape(x.shape[0], -1), by_key, by_value
-    )
+    kv = calls.moved(numpy.stack([by_key, by_value]).transpose(1, 3, 0, 2, 4).reshape(x.shape[0], -1), by_key, by_value)
     last = x.reshape(SENTENCES, POSITIONS, WIDTH)[:, -1]
     g[name + ".query"] = calls.blas(name + ".query", last.T, by_query)
     g[name + ".keyvalue"] = calls.blas(name + ".keyvalue", x.T, kv)
@@ -332,9 +322,7 @@ def _ffn(calls: _Calls, x: Array, w: Dict[str, Array], saved: Saved) -> Array:
     return calls.numpy(name + ".output", numpy.add, product, w[name + ".b2"])
 
 
-def _ffn_backward(
-    calls: _Calls, back: Array, w: Dict[str, Array], saved: Saved, g: Dict[str, Array]
-) -> Array:
+def _ffn_backward(calls: _Calls, back: Array, w: Dict[str, Array], saved: Saved, g: Dict[str, Array]) -> Array:
     """silu'(h) = gate + silu(h) * (1 - gate), where gate = 1 / (1 + exp(-h))."""
     name = "block0.ffn"
     active, gate = saved[name + ".active"], saved[name + ".gate"]
@@ -352,7 +340,7 @@ def _ffn_backward(
 
 def _cross_entropy(calls: _Calls, logits: Array, answers: Array, saved: Saved) -> Array:
     """The mean over the sentences of -log softmax(logits)[answer]."""
-    most = calls.numpy("most", numpy.max, logits, axis=1, keepdims=True)
+    most = calls.numpy("most", numpy.amax, logits, axis=1, keepdims=True)
     shifted = calls.numpy("shifted", numpy.subtract, logits, most)
     exponentials = saved["loss.exp"] = calls.numpy("exp", numpy.exp, shifted)
     total = saved["loss.total"] = calls.numpy("total", numpy.sum, exponentials, axis=1, keepdims=True)

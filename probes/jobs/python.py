@@ -1,11 +1,11 @@
-"""The python job: the numpy job's transformer, smaller, in plain Python: addition modulo 5, nothing but lists of floats.
+"""The python job: the numpy job's transformer, smaller: addition modulo 5 on plain lists of floats.
 
 It shows what an interpreter and its libm do to a training: `*`, `+` and `/` of floats are IEEE 754 everywhere, so only
 `math.exp`, `math.log` and `math.sqrt` (component libm; sqrt is exact by the standard) and the builtin `sum` (component
 python, compensated since Python 3.12) can differ; `sum` is called once, for the mean loss, which no gradient reads.
 
-Shapes: N = 25 sentences "a b =", T = 3 positions, D = 8 width, H = 2 heads of C = 4, F = 16 hidden, V = 5 answers; 672 weights. All
-matrices are flat lists, row after row, and `lists.py` has the functions that are one row of the trace each.
+Shapes: N = 25 sentences "a b =", T = 3 positions, D = 8 width, H = 2 heads of C = 4, F = 16 hidden, V = 5 answers;
+672 weights. All matrices are flat lists, row after row; `lists.py` has the functions that are a row of the trace each.
 """
 
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
@@ -65,15 +65,9 @@ CONFIGURATION: Dict[str, Any] = {
 
 _LIBM = (lists.exp, lists.log, lists.sqrt)
 _POSITIVE = (
-    lists.log,
-    lists.sqrt,
-    lists.divide_rows,
-    lists.divide_all,
-    lists.norm_gradient,
-    lists.error,
-    lists.adam,
+    *(lists.log, lists.sqrt, lists.divide_rows, lists.divide_all, lists.norm_gradient, lists.error, lists.adam),
+    *(lists.silu, lists.silu_gradient),
 )
-_POSITIVE += (lists.silu, lists.silu_gradient)
 
 
 def job() -> Job:
@@ -140,10 +134,16 @@ def first_weights() -> Floats:
     return flat
 
 
-def _train(trace: Any, progress: Progress, steps: int) -> Outcome:
+def _sentences() -> Tuple[List[int], Floats]:
+    """All sentences as tokens [N, T], and their answers one-hot [N, V]."""
     pairs = [(a, b) for a in range(MODULUS) for b in range(MODULUS)]
     tokens = [token for a, b in pairs for token in (a, b, MODULUS)]
     answers = [float((a + b) % MODULUS == answer) for a, b in pairs for answer in range(MODULUS)]
+    return tokens, answers
+
+
+def _train(trace: Any, progress: Progress, steps: int) -> Outcome:
+    tokens, answers = _sentences()
     weights = first_weights()
     state = _State(weights, [0.0] * len(weights), [0.0] * len(weights))
     losses: List[float] = []
@@ -174,9 +174,7 @@ def _right(logits: Floats, answer: Floats) -> bool:
     return logits.index(max(logits)) == answer.index(1.0)
 
 
-def _step(
-    trace: Any, state: _State, tokens: List[int], answers: Floats, number: int
-) -> Tuple[_State, Floats, float]:
+def _step(trace: Any, state: _State, tokens: List[int], answers: Floats, number: int) -> Tuple[_State, Floats, float]:
     """One training step: the new state, the logits and the loss."""
     calls = _Calls(trace)
     w = calls.cut(state.weights)
@@ -199,9 +197,7 @@ def _forward(calls: _Calls, w: _Named, tokens: List[int], saved: _Named) -> Floa
     position = calls.copy(lambda xs: xs * SENTENCES, w["embed.position"])
     x = calls("embed.sum", lists.add, token, position)  # [N*T, D]
     attended = _attention(calls, _norm(calls, "block0.attention.norm", x, w, saved), w, saved)
-    asked = calls(
-        "block0.attention.residual", lists.add, calls.copy(lists.last_of, x, WIDTH, POSITIONS), attended
-    )
+    asked = calls("block0.attention.residual", lists.add, calls.copy(lists.last_of, x, WIDTH, POSITIONS), attended)
     computed = _ffn(calls, _norm(calls, "block0.ffn.norm", asked, w, saved), w, saved)
     asked = calls("block0.ffn.residual", lists.add, asked, computed)  # [N, D]
     saved["head"] = _norm(calls, "head.norm", asked, w, saved)
@@ -220,9 +216,7 @@ def _backward(calls: _Calls, w: _Named, tokens: List[int], answers: Floats, save
     back = calls("block0.ffn.residual", lists.add, back, branch)
     branch = _attention_backward(calls, back, w, saved, g)
     branch = _norm_backward(calls, "block0.attention.norm", branch, w, saved, g)
-    back = calls(
-        "block0.attention.residual", lists.add, branch, calls.copy(lists.at_last, back, WIDTH, POSITIONS)
-    )
+    back = calls("block0.attention.residual", lists.add, branch, calls.copy(lists.at_last, back, WIDTH, POSITIONS))
     g["embed.position"] = calls("embed.position", lists.column_sums, back, POSITIONS * WIDTH)
     one_hot = [float(token == row) for row in range(MODULUS + 1) for token in tokens]  # [V+1, N*T]
     g["embed.token"] = calls("embed.token", lists.matmul, one_hot, back, len(tokens))
@@ -283,9 +277,7 @@ def _attention(calls: _Calls, x: Floats, w: _Named, saved: _Named) -> Floats:
 def _attention_backward(calls: _Calls, back: Floats, w: _Named, saved: _Named, g: _Named) -> Floats:
     name = "block0.attention"
     keys, shares = saved[name + ".keys"], saved[name + ".shares"]
-    mixed = _product_backward(
-        calls, name + ".output", saved[name + ".mixed"], back, WIDTH, w, g, name + ".mixed"
-    )
+    mixed = _product_backward(calls, name + ".output", saved[name + ".mixed"], back, WIDTH, w, g, name + ".mixed")
     every = calls.copy(lists.repeated, mixed, CHANNELS, POSITIONS)  # [N, H, T, C]
     by_share = calls(name + ".shares", lists.dots, every, saved[name + ".values"], CHANNELS)
     by_value = calls(name + ".values", lists.multiply_rows, every, shares)
@@ -299,9 +291,7 @@ def _attention_backward(calls: _Calls, back: Floats, w: _Named, saved: _Named, g
     kv = calls.copy(lists.swapped, kv, 2 * HEADS, POSITIONS, CHANNELS)  # [N*T, 2*D]
     from_query = _product_backward(calls, name + ".query", saved[name + ".last"], by_query, WIDTH, w, g)
     from_kv = _product_backward(calls, name + ".keyvalue", saved[name], kv, WIDTH, w, g)
-    result: Floats = calls(
-        name + ".input", lists.add, from_kv, calls.copy(lists.at_last, from_query, WIDTH, POSITIONS)
-    )
+    result: Floats = calls(name + ".input", lists.add, from_kv, calls.copy(lists.at_last, from_query, WIDTH, POSITIONS))
     return result
 
 
@@ -320,9 +310,7 @@ def _ffn(calls: _Calls, x: Floats, w: _Named, saved: _Named) -> Floats:
 def _ffn_backward(calls: _Calls, back: Floats, w: _Named, saved: _Named, g: _Named) -> Floats:
     name = "block0.ffn"
     g[name + ".b2"] = calls(name + ".b2", lists.column_sums, back, WIDTH)
-    back = _product_backward(
-        calls, name + ".w2", saved[name + ".active"], back, HIDDEN, w, g, name + ".active"
-    )
+    back = _product_backward(calls, name + ".w2", saved[name + ".active"], back, HIDDEN, w, g, name + ".active")
     back = calls(name + ".hidden", lists.silu_gradient, back, saved[name + ".hidden"], saved[name + ".exp"])
     g[name + ".b1"] = calls(name + ".b1", lists.column_sums, back, HIDDEN)
     return _product_backward(calls, name + ".w1", saved[name], back, WIDTH, w, g, name + ".input")

@@ -11,8 +11,10 @@ from typing import Any, Callable, Dict, List, Set, Tuple
 from .. import inputs
 from ..operators import Operator
 
-THREADED_PRODUCTS = 1 << 18
-"""OpenBLAS uses several threads for a matrix product of more multiplications than this (interface/gemm.c)."""
+THREADED_MATRIX = 4 * 65536
+THREADED_VECTOR = 4 * 2304
+"""OpenBLAS uses several threads for products of two matrices, or of a matrix and a vector, from about this many
+multiplications on (interface/gemm.c and gemv.c; other libraries: the same order of magnitude)."""
 
 _flat: Dict[Tuple[Any, ...], Any] = {}
 
@@ -50,7 +52,7 @@ class Replay:
         *arguments: Any,
         **options: Any,
     ) -> Any:
-        """Make the call for real, so that the job goes on, and keep it as an operator if it is the first of its kind."""
+        """Make the call for real, so that the job goes on; the first of its kind becomes an operator."""
         positive = function in self._positive
         seeds = [_Seed(argument, place, positive) for place, argument in enumerate(arguments)]
         kind = repr((operator, [seed.kind for seed in seeds], sorted(options.items())))
@@ -62,16 +64,17 @@ class Replay:
                     component=components[0],
                     function=lambda: function(*[seed.value() for seed in seeds], **options),
                     through=components[1:],
-                    threaded=components[0] == "blas" and _products(seeds) > THREADED_PRODUCTS,
+                    threaded=components[0] == "blas" and _threaded(seeds),
                 )
             )
         return function(*arguments, **options)
 
 
-def _products(seeds: "List[_Seed]") -> int:
-    """Multiplications of a product of two matrices, or of a matrix and a vector."""
+def _threaded(seeds: "List[_Seed]") -> bool:
     (rows, inner), right = seeds[0].shape[-2:], seeds[1].shape
-    return rows * inner * (right[-1] if len(right) > 1 else 1)
+    if len(right) == 1:
+        return rows * inner >= THREADED_VECTOR
+    return rows * inner * right[-1] > THREADED_MATRIX
 
 
 class _Seed:
@@ -102,9 +105,7 @@ class _Seed:
         if not self._dtype:
             return self._floats()
         numpy: Any = sys.modules["numpy"]
-        return numpy.lib.stride_tricks.as_strided(
-            self._array(numpy), self.shape, self._strides, writeable=False
-        )
+        return numpy.lib.stride_tricks.as_strided(self._array(numpy), self.shape, self._strides, writeable=False)
 
     def _floats(self) -> List[float]:
         values = inputs.uniform(self._stream(), self._count)
@@ -116,9 +117,7 @@ class _Seed:
         if key not in _flat or len(_flat[key]) < self._count:
             values = inputs.array(self._stream(), self._count, self._dtype)
             if self._positive:  # multiples of 2**-22, so that this too is exact
-                values = numpy.floor((values + 1) * 2.0**21) * values.dtype.type(
-                    2.0**-22
-                ) + values.dtype.type(0.25)
+                values = numpy.floor((values + 1) * 2.0**21) * values.dtype.type(2.0**-22) + values.dtype.type(0.25)
             _flat[key] = values
         return _flat[key]
 
@@ -126,9 +125,7 @@ class _Seed:
         return "replay.{}".format(self._place)
 
 
-def replay(
-    prefix: str, one_step: Callable[[Replay], Any], positive: Tuple[Callable[..., Any], ...]
-) -> List[Operator]:
+def replay(prefix: str, one_step: Callable[[Replay], Any], positive: Tuple[Callable[..., Any], ...]) -> List[Operator]:
     """The operators of the calls that `one_step` makes; calls of the same kind, shapes and layouts stand once.
 
     positive: the functions whose inputs are taken from [0.25, 1.25) and not [-1, 1): no logarithm of a negative number,

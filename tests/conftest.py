@@ -1,17 +1,15 @@
-"""Golden files: whole outputs, committed and compared whole. To write them: `pytest tests/reports --update-golden`."""
+"""Golden files: whole outputs, committed in `golden` beside the tests and compared whole. `pytest --update-golden` writes
+them anew; then read the difference."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-GOLDEN = Path(__file__).with_name("golden")
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="write tests/reports/golden anew; then read the diff")
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew; then read the diff")
 
 
 @pytest.fixture
@@ -20,8 +18,9 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     update = request.config.getoption("--update-golden", default=False)
 
     def compare(name: str, text: str) -> None:
-        file = GOLDEN / name
+        file = request.path.parent / "golden" / name
         if update:
+            file.parent.mkdir(exist_ok=True)
             file.write_text(text, encoding="utf-8")
         assert text == file.read_text(encoding="utf-8"), f"{name} is not as committed; see --update-golden"
 

@@ -1,0 +1,167 @@
+"""Where two traces part: made-up jobs with known answers, including those of nondeterministic machines."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from audit.compare import results
+from audit.compare.engine import compare
+from audit.compare.side import Measured
+from probes import trace as recorder
+from reports.report import Auditor, Battery, Fact, Job, Observation, Operator, Repeat, Report, Target, Trace
+
+import msgspec
+
+
+def trace(rows: dict[str, list[float]], inputs: dict[str, list[str]], steps: int = 3) -> Trace:
+    """A trace of `steps` equal steps with one row a name; made by the real recorder, so its shape is the real one."""
+    recording = recorder.Trace()
+    for _ in range(steps):
+        recording.begin_step()
+        recording.phase("forward")
+        made: dict[str, list[float]] = {}
+        for name, value in rows.items():
+            arguments = [made[source] for source in inputs.get(name, [])]
+            made[name] = recording.call(name, "add f64", ("numpy",), lambda *_, value=value: list(value), *arguments)
+    return msgspec.convert(recording.record(), Trace)
+
+
+def side(label: str, job: Job | None = None, operators: list[Operator] | None = None, **facts: Any) -> Measured:
+    found = {name.replace("__", "."): Fact(value) for name, value in facts.items()}
+    battery = Battery(runs=2, operators=operators or []) if operators is not None else None
+    target = Target("host", facts=found, jobs=[job] if job else [], battery=battery)
+    return Measured(label, f"{label}.json", Report("audit-report", 1, label, label, "", Auditor(), [target]), target)
+
+
+ROWS = {"x": [1.0, 2.0], "y": [3.0], "z": [5.0, 6.0]}
+INPUTS = {"z": ["x", "y"]}
+
+
+def job(changed: dict[str, list[float]] | None = None, repeats: list[Repeat] | None = None, **more: Any) -> Job:
+    return Job("numpy", trace=trace({**ROWS, **(changed or {})}, INPUTS), runs=2, repeats=repeats or [], **more)
+
+
+def part(a: Job, b: Job) -> results.Parting:
+    return results.job("numpy", side("a", a), side("b", b))
+
+
+def test_equal_traces_are_identical() -> None:
+    assert part(job(), job()).result.verdict == "identical"
+
+
+def test_the_first_row_with_equal_inputs_is_named_and_its_followers_are_not() -> None:
+    parting = part(job(), job({"y": [3.0000000000000004], "z": [5.0, 7.0]}))
+    first = parting.result.first_divergence
+    assert first
+    assert (first.step, first.phase, first.tensor, first.components) == (0, "forward", "y", ["numpy"])
+    assert (first.elements, first.differing, first.ulp.max) == (1, 1, 1)
+    assert [row.tensor for row in parting.rows] == ["y"]
+
+
+def test_two_independent_partings_of_one_step_are_both_evidence() -> None:
+    parting = part(job(), job({"x": [1.0, 3.0], "y": [4.0]}))
+    assert [row.tensor for row in parting.rows] == ["x", "y"]
+
+
+def test_another_configuration_is_not_the_same_job() -> None:
+    parting = part(job(configuration="aa"), job(configuration="bb"))
+    assert parting.result.verdict == "not-comparable"
+    assert "(aa)" in parting.result.reason
+
+
+@pytest.mark.parametrize(
+    ("step", "row", "verdict"), [(0, 0, "nondeterministic"), (0, 1, "nondeterministic"), (0, 2, "diverged")]
+)
+def test_nondeterminism_masks_what_follows_and_not_what_came_before(step: int, row: int, verdict: str) -> None:
+    shaky = job({"y": [9.0]}, repeats=[Repeat("other", step, row)])
+    parting = part(job(), shaky)
+    assert parting.result.verdict == verdict
+    assert "job numpy on b: step 0" in parting.unstable
+
+
+def test_a_nondeterministic_machine_is_never_blamed_on_its_environment() -> None:
+    shaky = job({"y": [9.0]}, repeats=[Repeat("other", 0, 1)])
+    comparison = compare([side("a", job(), cpu__model="A"), side("b", shaky, cpu__model="B")])
+    assert comparison.results.verdict == "nondeterministic"
+    assert comparison.causes == []
+    assert comparison.exit == 1
+
+
+def operator(name: str, digest: str, **more: Any) -> Operator:
+    return Operator(name, name.split(".")[0], result=Observation(digest, "f8", [1], base64.b64encode(bytes(8)).decode()), **more)
+
+
+def test_what_one_side_lacks_is_not_compared_and_said() -> None:
+    a = side("a", operators=[operator("libm.exp", "00"), operator("libm.log", "00")])
+    failed = Operator("libm.log", "libm", status="failed", reason="SIGSEGV")
+    b = side("b", operators=[operator("libm.exp", "00"), failed, operator("libm.sin", "00", version=2)])
+    found = results.battery(a, b)
+    assert [one.name for one in found.agreeing] == ["libm.exp"]
+    assert {one.fact: one.reason for one in found.not_compared} == {
+        "operator libm.log": "b: failed (SIGSEGV)",
+        "operator libm.sin": "a does not have it",
+    }
+
+
+def test_another_version_of_an_operator_is_another_computation() -> None:
+    a = side("a", operators=[operator("libm.exp", "00")])
+    b = side("b", operators=[operator("libm.exp", "01", version=2)])
+    assert results.battery(a, b).differing == []
+    assert "different computations" in results.battery(a, b).not_compared[0].reason
+
+
+def test_a_hazard_is_neither_a_divergence_nor_nondeterminism() -> None:
+    a = side("a", operators=[operator("ordering.listing", "00", hazard=True, repeats=["01"]), operator("libm.exp", "00")])
+    b = side("b", operators=[operator("ordering.listing", "02", hazard=True), operator("libm.exp", "00")])
+    comparison = compare([a, b])
+    assert comparison.results.verdict == "identical"
+    assert comparison.exit == 0
+    assert [hazard.name for hazard in comparison.hazards] == ["listing order"]
+
+
+def test_comparing_nothing_is_never_a_pass() -> None:
+    comparison = compare([side("a"), side("b")])
+    assert (comparison.results.verdict, comparison.verdict, comparison.exit) == ("not-measured", "not-comparable", 3)
+
+
+def test_one_side_without_results_is_not_comparable() -> None:
+    comparison = compare([side("a", job(), os__name="Linux"), side("b", os__name="Linux")])
+    assert comparison.results.verdict == "not-comparable"
+    assert comparison.exit == 3
+    assert [one.fact for one in comparison.environment.not_compared] == ["job numpy"]
+
+
+def test_facts_alone_can_be_compared() -> None:
+    same = compare([side("a", os__name="Linux"), side("b", os__name="Linux")])
+    assert (same.results.verdict, same.verdict, same.exit) == ("not-measured", "same", 0)
+    other = compare([side("a", cpu__model="A"), side("b", cpu__model="B")])
+    assert (other.verdict, other.exit) == ("differs", 1)
+    assert compare([side("a", cpu__model="A"), side("b", cpu__model="B")], "results").exit == 0
+
+
+def test_identity_and_volatile_facts_never_count() -> None:
+    comparison = compare(
+        [side("a", time__zone="UTC", time__load=[1.0], os__name="Linux"), side("b", time__zone="JST", time__load=[2.0], os__name="Linux")], "any"
+    )
+    assert len(comparison.environment.differences) == 2
+    assert comparison.exit == 0
+
+
+def test_a_fact_that_the_other_auditor_did_not_know_is_not_a_difference() -> None:
+    comparison = compare([side("a", os__name="Linux", cpu__model="A"), side("b", os__name="Linux", new__fact=1)])
+    assert comparison.environment.differences == []
+    assert {one.fact for one in comparison.environment.not_compared} == {"cpu.model", "new.fact"}
+
+
+def test_several_machines_are_grouped_and_the_largest_group_is_the_reference() -> None:
+    odd = job({"y": [4.0]})
+    comparison = compare([side("odd", odd), side("b", job()), side("c", job())])
+    assert [group.labels for group in comparison.groups] == [["b", "c"], ["odd"]]
+    assert comparison.groups[0].first_divergence is None
+    first = comparison.groups[1].first_divergence
+    assert first
+    assert first.tensor == "y"
+    assert first.labels == ["b", "odd"]
