@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line. Each module in COMMANDS adds its own subcommand."""
     root = argparse.ArgumentParser(
         prog="audit",
-        description="Why does the same code give different results on another machine? audit run on each, then audit diff.",
+        description="Why does the same code give other results on another machine? audit run on each, then audit diff.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,7 +1,7 @@
 """One root exception: everything that a command refuses, in one line for a person, with its exit status."""
 
 SAME, DIFFERS, CANNOT, INCOMPLETE = 0, 1, 2, 3
-"""Exit status of every command: nothing to report; something was found; could not do it; not comparable or incomplete."""
+"""Exit status of all commands: nothing to report; something was found; could not do it; not comparable, incomplete."""
 
 
 class AuditError(Exception):

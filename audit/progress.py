@@ -1,4 +1,4 @@
-"""Progress on standard error: what is being done and how far it is. A line that moves on a terminal, else one a phase."""
+"""Progress on standard error: what is being done and how far it is. On a terminal a line that moves."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`python3 probes.pyz -o node.json`: a full report from one file, with nothing installed and no network.
 
-Each child is a fork of this process, taken before any framework is loaded: a new process of `sys.executable` would leave
-an emulator or a container wrapper that this one runs under.
+Each child is a fork of this process, taken before any framework is loaded: a new process of `sys.executable` would
+leave an emulator or a container wrapper that this one runs under.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(prog="probes.pyz", description="Write a full audit report of this interpreter.")
     parser.add_argument("-o", "--output", metavar="FILE", help="the report (default: LABEL.json)")
     parser.add_argument("--label", metavar="NAME", help="the machine's name in comparisons (default: machine-<digest>)")
-    parser.add_argument("--job", action="append", choices=("auto", "none", "operators") + JOBS, help="what to measure")
+    parser.add_argument("--job", action="append", choices=("auto", "none", "operators", *JOBS), help="what to measure")
     parser.add_argument("--repeat", type=int, default=2, metavar="N", help="fresh runs of everything (default: 2)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     options = parser.parse_args(arguments)

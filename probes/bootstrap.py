@@ -22,6 +22,8 @@ def start(token, request, bundle):
         sys.stdout.write('\n%s {"too_old": "%s"}\n' % (token, version))
         sys.stdout.flush()
         return
+    if sys.path and sys.path[0] == "":
+        del sys.path[0]  # before any import: a user's own json.py in the working directory must not shadow
     import base64
     import importlib.machinery
     import json
@@ -34,8 +36,6 @@ def start(token, request, bundle):
     os.dup2(nothing, 0)
     os.close(nothing)
     sys.dont_write_bytecode = True
-    if sys.path and sys.path[0] == "":
-        del sys.path[0]
     sources = json.loads(zlib.decompress(base64.b64decode(bundle)).decode("utf-8"))
     sys.meta_path.insert(0, _Memory(sources, importlib.machinery.ModuleSpec))
     child = importlib.import_module(PACKAGE + ".child")

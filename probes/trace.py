@@ -148,7 +148,10 @@ class Trace:
         step = self._steps[-1]
         step.definitions.append(self._definitions.setdefault(definition, len(self._definitions)))
         step.digests.append(digest)
-        self._live[id(result)] = _Live(result, (len(self._results),), digest)
+        position = (len(self._results),)
+        self._live[id(result)] = _Live(result, position, digest)
+        owner = _owner(result)  # other than the result where a library hands out a view
+        self._live.setdefault(id(owner), _Live(owner, position, b""))
         self._results.append(result)
 
     def _origin(self, values: Iterable[Any]) -> Tuple[int, ...]:

@@ -53,7 +53,7 @@ class Row(Struct, frozen=True):
 
 
 class Component(Struct, frozen=True):
-    """What decides bits. plain: for a sentence; technical: the field's word; effect: what another one of it changes, a clause."""
+    """What decides bits. plain: for a sentence; technical: the field's word; effect: what another one changes."""
 
     name: str
     plain: str

@@ -8,13 +8,15 @@ import os
 import stat
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from .comparison import FORMAT as COMPARISON
 from .comparison import Comparison
 from .report import FORMAT, VERSION, Report
+
+T = TypeVar("T")
 
 LIMIT = 256 << 20
 """Largest report that is read, in bytes after decompression."""
@@ -39,7 +41,8 @@ def read(path: str, allow_edited: bool = False) -> tuple[Report, list[str]]:
     if tree["digest"] != digest(tree):
         if not allow_edited:
             raise CodecError(
-                f"{path}: edited after it was written (its digest does not fit); ask for the original, or pass --allow-edited"
+                f"{path}: edited after it was written (its digest does not fit); "
+                "ask for the original, or pass --allow-edited"
             )
         return report, [f"{path} was edited after it was written"]
     return report, []
@@ -151,7 +154,7 @@ def _refuse_newer(path: str, tree: dict[str, Any], known: int) -> None:
         )
 
 
-def _convert(path: str, tree: Any, kind: Any) -> Any:
+def _convert(path: str, tree: Any, kind: type[T]) -> T:
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:

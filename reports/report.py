@@ -6,15 +6,15 @@ every report into these types, so a shape that does not fit is refused with the 
 
 from __future__ import annotations
 
-from typing import Literal, Union
+from typing import Literal
 
 from msgspec import Struct
 
 FORMAT = "audit-report"
 VERSION = 1
 
-Scalar = Union[None, bool, int, float, str]
-Value = Union[Scalar, list[Scalar], dict[str, Union[Scalar, list[Scalar]]]]
+Scalar = None | bool | int | float | str
+Value = Scalar | list[Scalar] | dict[str, Scalar | list[Scalar]]
 Missing = Literal["absent", "denied", "failed", "timeout"]
 
 

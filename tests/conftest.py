@@ -1,5 +1,5 @@
-"""Golden files: whole outputs, committed in `golden` beside the tests and compared whole. `pytest --update-golden` writes
-them anew; then read the difference."""
+"""Golden files: whole outputs, committed in `golden` beside the tests and compared whole. `pytest --update-golden`
+writes them anew; then read the difference."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def components(symptoms: list[Symptom], agreeing: list[Operator]) -> list[str]:
     """The smallest set of components that explains every symptom.
 
     A component can explain what has it as its own component or passes through it, but only if an operator of its own
-    differs: its agreeing operators speak for it. A row of a job overrides that: the battery's shapes are not all shapes.
+    differs: its agreeing operators speak for it. A row of a job overrides that: the battery has not all shapes.
     Ties go to the set with more differing operators of its own.
     """
     direct = {one.through[0] for one in symptoms}
@@ -100,7 +100,7 @@ def explain(
     sides: list[Measured],
     catalogue: Catalogue,
 ) -> list[Explanation]:
-    """The roots of the chosen components, the one that explains most first; one with no root for what nothing explains."""
+    """The roots of the chosen components, the one that explains most first; root None for what nothing explains."""
     graph = _Graph(differences, sides, catalogue)
     candidates = {name: graph.roots(name, [one for one in found if name in one.through]) for name in chosen}
     explanations: list[Explanation] = []
@@ -165,7 +165,7 @@ class _Graph:
         return found
 
     def _by_distance(self, facts: list[str]) -> list[str]:
-        """Facts in effect before machine facts: what a process really used is nearer to its bits than what there was."""
+        """Facts in effect before machine facts: what a process used is nearer to its bits than what there was."""
         return sorted(facts, key=lambda name: (not self.differing[name].works, name))
 
     def parents(self, fact: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Settings: what pins a component, as data. One row a setting; its value is derived from the other side's facts in effect.
+"""Settings: what pins a component, as data. One row a setting; its value comes from the other side's facts in effect.
 
 A report is untrusted: the variable's name stands here and never comes from a report, and a value is built only from
 words that match what the component can mean. To add a setting, add a row.

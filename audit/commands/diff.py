@@ -14,7 +14,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--fail-on",
         choices=("results", "numeric", "any"),
         default="numeric",
-        help="what gives exit status 1: other results; or also facts that can change them (default); or any but identity",
+        help="what gives status 1: other results; or also facts that can change them (default); or any but identity",
     )
     command.add_argument("--all", action="store_true", help="every difference, not only what decides the answer")
     command.add_argument("--allow-edited", action="store_true", help="read reports that were edited after writing")

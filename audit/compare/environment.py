@@ -67,12 +67,18 @@ def _values(facts: list[Fact | None], row: Row, sides: list[Measured]) -> tuple[
         return [None for _ in facts], ""
     values: list[Value] = []
     for fact, side in zip(facts, sides, strict=True):
-        if fact is None and not row.complete:
+        if fact is None and not (row.complete and _knows_all(side, row)):
             return [], f"{side.label} did not capture it"
         if fact is not None and fact.status is not None:
             return [], f"{side.label}: {fact.status} ({fact.reason})"
         values.append(fact.value if fact else None)
     return values, ""
+
+
+def _knows_all(side: Measured, row: Row) -> bool:
+    """Whether the side could list this family: what is not in a list that could be read is not there."""
+    count = side.target.facts.get(row.fact.split(".")[0] + ".count")
+    return count is None or count.status is None
 
 
 def _loudest_first(difference: _Difference) -> tuple[int, str]:
@@ -103,5 +109,6 @@ def _changes(values: list[Value]) -> list[str]:
 
         # threshold 0: else one large change hides all the small ones (FIELD section 4).
         changed = DeepDiff(first, last, threshold_to_diff_deeper=0, verbose_level=2)
-        return changed.pretty().splitlines()
+        lines: list[str] = changed.pretty().splitlines()
+        return lines
     return []

@@ -50,7 +50,8 @@ def battery(a: Measured, b: Measured) -> Battery:
             continue
         one, two = mine[name], its[name]
         shaky = [side.label for side, operator in ((a, one), (b, two)) if operator.repeats]
-        assert one.result and two.result
+        assert one.result
+        assert two.result
         if shaky:
             found.unstable.append(f"{name} on {shaky[0]}")
         elif one.result.digest == two.result.digest:
@@ -72,7 +73,8 @@ def _not_comparable(name: str, one: Operator | None, two: Operator | None, a: Me
         if operator is None:
             missing = side.target.battery.absent.get(name.split(".")[0]) if side.target.battery else None
             return f"{side.label} does not have it" + (f" ({missing})" if missing else "")
-    assert one and two
+    assert one
+    assert two
     if one.hazard or two.hazard:
         return ""
     for operator, side in ((one, a), (two, b)):
@@ -100,7 +102,8 @@ def job(name: str, a: Measured, b: Measured) -> Parting:
             f"not the same job: version {one.version} ({one.configuration}) and {two.version} ({two.configuration})"
         )
         return Parting(JobResult(name, "not-comparable", reason=reason))
-    assert one.trace and two.trace
+    assert one.trace
+    assert two.trace
     shaky, words = _first_unstable(one, two, a, b)
     parting = next(_partings(one.trace, two.trace), None)
     if parting is None and one.trace.digest == two.trace.digest:

@@ -145,7 +145,8 @@ class _Reader:
 
     def _chunks(self) -> Iterator[bytes]:
         """Standard output in pieces, until it closes or nothing framed came for too long; errors are kept aside."""
-        assert self.process.stdout and self.process.stderr
+        assert self.process.stdout
+        assert self.process.stderr
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             selector.register(self.process.stderr, selectors.EVENT_READ)
@@ -192,7 +193,7 @@ def _could_be_frame(buffer: bytes, token: bytes) -> bool:
 
 
 def find_python(chosen: str | None) -> tuple[str, str]:
-    """The interpreter to audit on this machine and how it was chosen: as told, the active environment's, or audit's own.
+    """The interpreter to audit on this machine and how it was chosen: as told, the active environment, audit's own.
 
     Raises TargetError if it is not there.
     """

@@ -13,8 +13,8 @@ from ..operators import Operator
 
 THREADED_MATRIX = 4 * 65536
 THREADED_VECTOR = 4 * 2304
-"""OpenBLAS uses several threads for products of two matrices, or of a matrix and a vector, from about this many
-multiplications on (interface/gemm.c and gemv.c; other libraries: the same order of magnitude)."""
+"""Products of two matrices, or of a matrix and a vector, of fewer multiplications than this OpenBLAS computes on one
+thread (interface/gemm.c and gemv.c; measured with 0.3.23 to 0.3.31, of which the newer ones begin later)."""
 
 _flat: Dict[Tuple[Any, ...], Any] = {}
 

@@ -1,6 +1,6 @@
 """The recorded machines: every fixture's name is its expected answer, and every answer is compared whole.
 
-`pytest tests/audit/test_corpus.py --update-golden` writes the golden answers anew; read the difference before you commit.
+`pytest tests/audit/test_corpus.py --update-golden` writes the golden answers anew; then read the difference.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import msgspec
 import pytest
 
 from audit.compare import results
@@ -12,8 +13,6 @@ from audit.compare.engine import compare
 from audit.compare.side import Measured
 from probes import trace as recorder
 from reports.report import Auditor, Battery, Fact, Job, Observation, Operator, Repeat, Report, Target, Trace
-
-import msgspec
 
 
 def trace(rows: dict[str, list[float]], inputs: dict[str, list[str]], steps: int = 3) -> Trace:
@@ -91,7 +90,8 @@ def test_a_nondeterministic_machine_is_never_blamed_on_its_environment() -> None
 
 
 def operator(name: str, digest: str, **more: Any) -> Operator:
-    return Operator(name, name.split(".")[0], result=Observation(digest, "f8", [1], base64.b64encode(bytes(8)).decode()), **more)
+    result = Observation(digest, "f8", [1], base64.b64encode(bytes(8)).decode())
+    return Operator(name, name.split(".")[0], result=result, **more)
 
 
 def test_what_one_side_lacks_is_not_compared_and_said() -> None:
@@ -114,7 +114,8 @@ def test_another_version_of_an_operator_is_another_computation() -> None:
 
 
 def test_a_hazard_is_neither_a_divergence_nor_nondeterminism() -> None:
-    a = side("a", operators=[operator("ordering.listing", "00", hazard=True, repeats=["01"]), operator("libm.exp", "00")])
+    shaky = operator("ordering.listing", "00", hazard=True, repeats=["01"])
+    a = side("a", operators=[shaky, operator("libm.exp", "00")])
     b = side("b", operators=[operator("ordering.listing", "02", hazard=True), operator("libm.exp", "00")])
     comparison = compare([a, b])
     assert comparison.results.verdict == "identical"
@@ -143,9 +144,9 @@ def test_facts_alone_can_be_compared() -> None:
 
 
 def test_identity_and_volatile_facts_never_count() -> None:
-    comparison = compare(
-        [side("a", time__zone="UTC", time__load=[1.0], os__name="Linux"), side("b", time__zone="JST", time__load=[2.0], os__name="Linux")], "any"
-    )
+    a = side("a", time__zone="UTC", time__load=[1.0], os__name="Linux")
+    b = side("b", time__zone="JST", time__load=[2.0], os__name="Linux")
+    comparison = compare([a, b], "any")
     assert len(comparison.environment.differences) == 2
     assert comparison.exit == 0
 

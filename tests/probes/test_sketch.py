@@ -33,7 +33,7 @@ def decoded(one: Any, two: Any) -> Any:
 
 @st.composite
 def sparse(draw: st.DrawFn, least: int, most: int, bits: int) -> tuple[int, dict[int, int]]:
-    """The size of an array, and the differences of some of its elements, none zero, as signed integers of so many bits."""
+    """The size of an array, and differences of some of its elements: signed integers of so many bits, none zero."""
     count = draw(st.integers(max(least, 257), 3000))
     indices = draw(st.sets(st.integers(0, count - 1), min_size=least, max_size=most))
     amount = st.integers(-(1 << (bits - 1)), (1 << (bits - 1)) - 1).filter(bool)

@@ -66,16 +66,18 @@ def test_digests_are_those_of_the_tensors() -> None:
 
 def test_the_tree_shows_step_and_phase_that_differ() -> None:
     class Other(Trace):
-        def call(self, name: str, *rest: Any, **options: Any) -> Any:
-            result = super().call(name, *rest, **options)
+        def call(self, name: str, operator: str, components: Any, function: Any, *arguments: Any) -> Any:
             if name == "total" and len(self._steps) == 2:
-                result = self._results[-1]
-            return result
+                return super().call(name, operator, components, lambda xs: numpy.sum(xs) + 1, *arguments)
+            return super().call(name, operator, components, function, *arguments)
 
-    one, two = small_job(Trace()).record(), small_job(Trace(), steps=2).record()
-    assert one["tree"][:2] == two["tree"]
+    one, two = small_job(Trace()).record(), small_job(Other()).record()
     assert one["digest"] != two["digest"]
-    assert all(len(branch) == 16 * (1 + len(one["phases"])) for branch in one["tree"])
+    differing = [
+        [mine[at : at + 16] != its[at : at + 16] for at in range(0, len(mine), 16)]
+        for mine, its in zip(one["tree"], two["tree"], strict=True)
+    ]  # the step, then data, forward, update
+    assert differing == [[False] * 4, [True, False, False, True], [True, True, True, True]]
 
 
 def test_a_step_of_another_structure() -> None:
@@ -128,3 +130,12 @@ def test_what_has_no_bits_is_refused() -> None:
     trace.begin_step()
     with pytest.raises(TypeError, match="no bits"):
         trace.call("dict", "dict", ("python",), dict)
+
+
+def test_a_result_that_is_a_view_leads_to_its_row() -> None:
+    trace = Trace()
+    trace.begin_step()
+    trace.phase("forward")
+    view = trace.call("view", "arange f32", NUMPY, lambda: numpy.arange(6.0).reshape(2, 3))
+    trace.call("sum", "sum f32", NUMPY, numpy.sum, view[0])
+    assert trace.record()["rows"][1]["inputs"] == [0]

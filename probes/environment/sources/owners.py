@@ -16,9 +16,9 @@ APK_INSTALLED = "/lib/apk/db/installed"
 _SYSTEM_FOLDERS = ("/usr/", "/lib", "/bin/")
 RPM_FOLDERS = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 
-# Debian names a library's package after its soname, with these exceptions (glibc's parts, zlib).
+# Debian names a library's package after its soname, with these exceptions.
 _GUESS = dict.fromkeys(("libc", "libm", "libmvec", "libpthread", "libdl", "librt", "libutil", "ld"), "libc6")
-_GUESS["libz"] = "zlib1g"
+_GUESS.update(libz="zlib1g", libcrypto="libssl")
 
 
 def system() -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 
+import job_traces as traces
 import pytest
 
 from probes import jobs
-
-import job_traces as traces
 
 
 @functools.cache

@@ -55,7 +55,7 @@ def origins(one: Record, two: Record) -> list[tuple[int, str, str]]:
         pairs = list(zip(rows(one, step), rows(two, step), strict=True))
         differing = {at for at, ((_, mine), (_, its)) in enumerate(pairs) if mine != its}
         if differing:
-            bad = {at for at in differing} | {-(at + 1) for at in before}
+            bad = differing | {-(at + 1) for at in before}
             return [
                 (step, row["phase"], row["tensor"])
                 for at, ((row, _), _) in enumerate(pairs)
