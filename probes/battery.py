@@ -1,7 +1,7 @@
 """Runs the battery: every operator of every component, and every call of every reference job at its own shapes."""
 
 import importlib
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from .digest import tensor
 from .facts import Absent
@@ -10,14 +10,20 @@ from .sketch import observe
 
 JOBS = ("python", "numpy")
 
+SAMPLES = 64
+"""Elements kept of a large result. Fewer than a trace keeps: of 700 operators, 256 elements each are 1 MB, and the
+sketch beside them still gives the exact differences where few elements differ."""
 
-def load(absent: Dict[str, str]) -> Iterator[Operator]:
-    """All operators that this interpreter can run, component by component; `absent` gets the reason for the rest."""
-    places = ["operators." + name for name in COMPONENTS] + ["jobs." + name for name in JOBS]
-    for place in places:
+
+def load(absent: Dict[str, str]) -> Iterator[Tuple[Operator, bool]]:
+    """All operators that this interpreter can run, component by component, each with whether to sketch its result: a
+    job's own trace has the sketches of its calls. `absent` gets the reason for what cannot be run."""
+    places = [("operators." + name, True) for name in COMPONENTS] + [("jobs." + name, False) for name in JOBS]
+    for place, sketched in places:
         try:
             module = importlib.import_module("." + place, __package__)
-            yield from module.operators()
+            for operator in module.operators():
+                yield operator, sketched
         except Absent as error:
             absent[place.split(".")[1]] = str(error)
 
@@ -29,12 +35,12 @@ def run(
     """Run the operators and emit a record each, without those named in `skip`: what an earlier process that died had
     finished, and what killed it."""
     absent: Dict[str, str] = {}
-    for operator in load(absent):
+    for operator, sketched in load(absent):
         if operator.name in skip:
             continue
         record = describe(operator)
         emit({"begin": record})
-        emit({"operator": dict(record, **_result(operator))})
+        emit({"operator": dict(record, **_result(operator, sketched))})
     emit({"absent": absent})
 
 
@@ -51,9 +57,9 @@ def describe(operator: Operator) -> Dict[str, Any]:
     return record
 
 
-def _result(operator: Operator) -> Dict[str, Any]:
+def _result(operator: Operator, sketched: bool) -> Dict[str, Any]:
     try:
-        return {"result": observe(tensor(operator.function()))}
+        return {"result": observe(tensor(operator.function()), samples=SAMPLES, sketched=sketched)}
     except Absent as error:
         return {"status": "absent", "reason": str(error)}
     except Exception as error:  # an operator that raises costs itself only

@@ -46,6 +46,10 @@ def serve(request: Dict[str, Any], emit: Emit) -> None:
         return
     if request.get("machine"):
         _machine(request, emit)
+    # Before the clock starts; facts alone need it too: those in effect are of the libraries that a computation loads.
+    # The pure-Python job runs without it, as a plain Python program does.
+    if request.get("name") != "python":
+        has_numpy()
     began = time.perf_counter()
     if request["work"] == "operators":
         from . import battery
@@ -53,9 +57,6 @@ def serve(request: Dict[str, Any], emit: Emit) -> None:
         battery.run(emit, skip=request.get("skip", []))
     elif request["work"] == "job":
         _job(request, emit)
-    else:
-        # Facts in effect are those of the libraries that a computation would load.
-        has_numpy()
     seconds = time.perf_counter() - began
     emit({"effect": environment.capture("effect").records})
     emit({"end": round(seconds, 4)})

@@ -50,10 +50,11 @@ def _from_array(array: Any) -> Tensor:
 
 
 def _from_sequence(items: Sequence[Any], shape: Tuple[int, ...]) -> Tensor:
-    if all(isinstance(item, float) for item in items):
+    kinds = set(map(type, items))
+    if kinds <= {float}:
         return Tensor("f8", shape, struct.pack("<{}d".format(len(items)), *items))
-    if all(isinstance(item, int) and -(1 << 63) <= item < (1 << 63) for item in items):
+    if kinds <= {int, bool} and min(items) >= -(1 << 63) and max(items) < (1 << 63):
         return Tensor("i8", shape, struct.pack("<{}q".format(len(items)), *items))
-    if all(isinstance(item, (str, int)) for item in items):
+    if kinds <= {str, int, bool}:
         return Tensor("text", shape, "".join(str(item) + "\n" for item in items).encode("utf-8", "surrogatepass"))
     raise TypeError("an operator gave a sequence of mixed types")

@@ -36,12 +36,12 @@ _FORMATS = {"f2": "H", "f4": "I", "f8": "Q", "c8": "I", "c16": "Q", "b1": "B"}
 _FORMATS.update({"i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q"})
 
 
-def observe(tensor: Tensor, whole: bool = False) -> Dict[str, Any]:
+def observe(tensor: Tensor, whole: bool = False, samples: int = SAMPLES, sketched: bool = True) -> Dict[str, Any]:
     """What a report keeps of a result: digest, dtype, shape and
 
     values: base64 of the little-endian bytes of up to 256 elements: all, if there are no more (or `whole`), else
-            element k*n//256 for k = 0 to 255;
-    sketch: base64, only where `values` is not all of them and the type is numeric;
+            element k*n//samples for k = 0 to samples-1;
+    sketch: base64, only where `values` is not all of them and the type is numeric (and only if `sketched`);
     text:   in place of these for dtype "text": at most 256 items of at most 200 characters.
     """
     seen: Dict[str, Any] = {
@@ -58,9 +58,9 @@ def observe(tensor: Tensor, whole: bool = False) -> Dict[str, Any]:
     if whole or count <= SAMPLES:
         seen["values"] = _base64(tensor.data)
         return seen
-    places = [size * (k * count // SAMPLES) for k in range(SAMPLES)]
+    places = [size * (k * count // samples) for k in range(samples)]
     seen["values"] = _base64(b"".join([tensor.data[at : at + size] for at in places]))
-    if elements(tensor) is not None:
+    if sketched and elements(tensor) is not None:
         seen["sketch"] = _base64(sketch(tensor))
     return seen
 

@@ -3,7 +3,10 @@ writes them anew; then read the difference."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +28,20 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == file.read_text(encoding="utf-8"), f"{name} is not as committed; see --update-golden"
 
     return compare
+
+
+@pytest.fixture
+def interpreter() -> Callable[[str], str]:
+    """A function that finds a Python of a version ("3.13", "3.8.18") under pyenv or on the path, or skips the test."""
+
+    def find(version: str) -> str:
+        installed = sorted(Path.home().glob(f".pyenv/versions/{version}*/bin/python"))
+        if installed:
+            return str(installed[-1])
+        named = shutil.which(f"python{version}")
+        # A shim of pyenv's has the name and may still have no such version behind it.
+        if named and subprocess.run([named, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return named
+        pytest.skip(f"no Python {version} here")
+
+    return find

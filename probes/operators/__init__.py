@@ -8,8 +8,7 @@ not installed). To add an operator, add one function and its `Operator` row to t
 from typing import Any, Callable, NamedTuple, Tuple
 
 COMPONENTS = ("python", "ordering", "libm", "fpu", "numpy", "random", "blas")
-"""Every component that has a battery file, in the order in which they run (standard library first, so that numpy's
-import cannot influence what the interpreter alone gives)."""
+"""Every component that has a battery file, in the order in which they run."""
 
 
 class Operator(NamedTuple):

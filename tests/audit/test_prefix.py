@@ -98,22 +98,16 @@ def test_gigabytes_of_noise_do_not_fill_the_memory(script: Script) -> None:
         records(PrefixTarget([], script("cat /dev/zero\n"), seconds=1))
 
 
-@pytest.mark.parametrize("version", ["2.7.18", "3.6.15", "3.7.16"])
-def test_an_old_python_says_that_it_is_too_old(version: str) -> None:
-    interpreter = Path.home() / ".pyenv" / "versions" / version / "bin" / "python"
-    if not interpreter.exists():
-        pytest.skip(f"no Python {version} here")
-    with pytest.raises(TargetError, match=f"is Python {version}; the probes need 3.8 or newer"):
-        records(PrefixTarget([], str(interpreter)))
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
+def test_an_old_python_says_that_it_is_too_old(version: str, interpreter: Callable[[str], str]) -> None:
+    with pytest.raises(TargetError, match=f"is Python {version}.*; the probes need 3.8 or newer"):
+        records(PrefixTarget([], interpreter(version)))
 
 
-@pytest.mark.parametrize("version", ["3.8.18", "3.9.18", "3.10.13", "3.12.1", "3.13.0"])
-def test_every_supported_python_runs_the_probes(version: str) -> None:
-    interpreter = Path.home() / ".pyenv" / "versions" / version / "bin" / "python"
-    if not interpreter.exists():
-        pytest.skip(f"no Python {version} here")
+@pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.12", "3.13"])
+def test_every_supported_python_runs_the_probes(version: str, interpreter: Callable[[str], str]) -> None:
     got = []
-    for record in PrefixTarget([], str(interpreter)).launch({"work": "operators", "machine": True}):
+    for record in PrefixTarget([], interpreter(version)).launch({"work": "operators", "machine": True}):
         got.append(record)
     operators = [record["operator"] for record in got if "operator" in record]
     assert len(operators) > 50

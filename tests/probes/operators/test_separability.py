@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +152,9 @@ def test_numpy_versions(tmp_path: Path) -> None:
 
 
 @pytest.mark.fresh
-def test_python_versions() -> None:
+def test_python_versions(interpreter: Callable[[str], str]) -> None:
     """Python's own sum is a compensated one since 3.12; nothing outside `python` moves with it."""
-    old, new = shutil.which("python3.11"), shutil.which("python3.13")
-    if old is None or new is None:
-        pytest.skip("needs python3.11 and python3.13 on the path")
-    one, other = battery(python=old), battery(python=new)
+    one, other = battery(python=interpreter("3.11")), battery(python=interpreter("3.13"))
     names = moved(one, other)
     assert "python.sum.tenths" in names
     assert {one[name]["component"] for name in names} <= {"python", "numpy", "blas", "random"}
