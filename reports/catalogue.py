@@ -90,6 +90,18 @@ class Catalogue:
                 return family, match.group(1)
         return None
 
+    def decided(self, fact: str) -> set[str]:
+        """The facts in effect of some component that `fact` decides, itself or through others (no families)."""
+        found: set[str] = set()
+        queue = [fact]
+        while queue:
+            above = queue.pop()
+            for row in self.rows:
+                if "*" not in row.fact and row.fact not in found and any(edge.fact == above for edge in row.edges):
+                    found.add(row.fact)
+                    queue.append(row.fact)
+        return {name for name in found if self._exact[name].components}
+
     def row(self, fact: str) -> Row | None:
         found = self.find(fact)
         return found[0] if found else None

@@ -16,6 +16,9 @@ from reports.comparison import FactDifference
 from reports.report import Operator, Row
 
 
+_DIGESTS = (".build_id", ".record")
+
+
 @dataclass(frozen=True)
 class Symptom:
     """One thing that differs and must be explained: an operator, or a row of a job.
@@ -201,6 +204,8 @@ class _Graph:
             for name, one in self.differing.items()
             if set(one.components) & set(components) and (name == root or root in self._climb(name, ()))
         ]
+        # What a person can read before digests, which say only that two files are not the same.
+        below.sort(key=lambda name: name.endswith(_DIGESTS))
         return [root, *(name for name in below if name != root)]
 
 

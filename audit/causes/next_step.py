@@ -15,6 +15,9 @@ def after_diff(sides: list[Measured], found: Results, causes: list[Cause]) -> st
     if found.verdict == "diverged" and causes:
         labels = causes[0].labels
         pair = [next(side for side in sides if side.label == label) for label in labels]
+        unset = _without(pair, causes)
+        if unset:
+            return unset
         components = [name for cause in causes for name in cause.components]
         here, values = settings.either(pair[0], pair[1], components)
         if values:
@@ -26,3 +29,17 @@ def after_diff(sides: list[Measured], found: Results, causes: list[Cause]) -> st
     if found.verdict in ("not-measured", "not-comparable"):
         return "on each machine:  audit run -o FILE"
     return f"audit diff {files} --all"
+
+
+def _without(pair: list[Measured], causes: list[Cause]) -> str:
+    """The simplest experiment where every root is a variable that only one side sets: run there without it. The names
+    are those of the catalogue's rows, never a report's own: a difference has a row."""
+    names = [cause.root.split(".", 1)[1] for cause in causes if cause.root and cause.root.startswith("variables.")]
+    if not names or len(names) < len(causes):
+        return ""
+    for side, other in ((pair[1], pair[0]), (pair[0], pair[1])):
+        if all(side.fact(f"variables.{name}") is not None for name in names) and all(
+            other.fact(f"variables.{name}") is None for name in names
+        ):
+            return f"on {side.label}:  env {' '.join('-u ' + name for name in names)} audit run -o trial.json"
+    return ""

@@ -7,16 +7,19 @@ from reports.catalogue import Catalogue
 from reports.comparison import Evidence, FactDifference
 from reports.report import Value
 
+_LONGEST = 28
+
 
 def value(one: Value) -> str:
-    """A fact's value in a sentence."""
+    """A fact's value in a sentence; a long one is cut."""
     if one is None:
         return "not set"
     if isinstance(one, bool):
         return "on" if one else "off"
     if isinstance(one, list):
         return f"{len(one)} items"
-    return str(one)
+    text = str(one)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
 def title(explanation: Explanation, differences: dict[str, FactDifference], catalogue: Catalogue) -> str:
@@ -45,13 +48,28 @@ def plain(
     if explanation.root is None:
         moved = joined([catalogue.components[name].plain for name in explanation.components])
         return f"Results of {moved} differ between {joined(labels)}, and no captured fact explains it."
-    below = [differences[name] for name in explanation.facts if differences[name].works]
-    told = next((one for one in below if isinstance(one.values[0], (str, int))), None) or differences[explanation.root]
+    told = _told(explanation, differences)
     subject = _name(told.fact, catalogue)
     there = joined([f"{value(one)} on {label}" for one, label in zip(told.values, labels, strict=True)])
     if isinstance(told.values[0], list):
         there = f"not the same on {joined(labels)}"
-    return f"{subject[0].upper()}{subject[1:]} is {there}, so {joined(effects)}."
+    elif all(isinstance(one, bool) for one in told.values):
+        sides = dict(zip(told.values, labels, strict=True))
+        return f"{_sentence(subject)} happens on {sides[True]} and not on {sides[False]}, so {joined(effects)}."
+    return f"{_sentence(subject)} is {there}, so {joined(effects)}."
+
+
+def _told(explanation: Explanation, differences: dict[str, FactDifference]) -> FactDifference:
+    """The fact that the sentence is about: what is in effect for one component; for several, the root they share."""
+    below = [differences[name] for name in explanation.facts if differences[name].works]
+    readable = [one for one in below if isinstance(one.values[0], (str, int))]
+    if len(explanation.components) == 1 and readable:
+        return readable[0]
+    return differences[explanation.root or ""]
+
+
+def _sentence(subject: str) -> str:
+    return subject[0].upper() + subject[1:]
 
 
 def joined(items: list[str]) -> str:

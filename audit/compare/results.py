@@ -219,6 +219,7 @@ def _size(name: str, one: Trace, two: Trace, step: int, position: int, row: Row)
         for length in row.shape:
             count *= length
         return Size(
-            elements=count, reason=f"not kept at step {step}; on both: audit run --job {name} --whole-step {step}"
+            elements=count,
+            reason=f"not in the files; for step {step} whole, on both: audit run --job {name} --whole-step {step}",
         )
     return measure(kept[0], kept[1], list(row.shape), row.dtype)

@@ -91,6 +91,8 @@ def ulp(measured: Ulp) -> str:
 
 def size(measured: Size) -> str:
     """The whole size of a divergence in one sentence; what was not measured is said with its reason."""
+    if measured.elements and measured.fraction is None and measured.reason:
+        return f"not measured: {measured.reason}"
     parts = [elements(measured), ulp(measured.ulp)]
     if not parts[1] and measured.elements:
         norm = measured.ulp_norm
