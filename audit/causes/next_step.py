@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from audit.causes import settings
@@ -20,6 +21,9 @@ def after_diff(sides: list[Measured], found: Results, causes: list[Cause]) -> st
             return unset
         components = [name for cause in causes for name in cause.components]
         here, values = settings.either(pair[0], pair[1], components)
+        package = _other_version(pair, causes)
+        if package:
+            return package
         if values:
             assignments = " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
             return f"on {here.label}:  env {assignments} audit run -o trial.json"
@@ -43,3 +47,13 @@ def _without(pair: list[Measured], causes: list[Cause]) -> str:
         ):
             return f"on {side.label}:  env {' '.join('-u ' + name for name in names)} audit run -o trial.json"
     return ""
+
+
+def _other_version(pair: list[Measured], causes: list[Cause]) -> str:
+    """An environment with the reference's numpy, where that package is the root. Only this package: a report must not
+    choose what a person installs."""
+    wanted = pair[0].fact("packages.numpy.version")
+    if causes[0].root != "packages.numpy.version" or not re.fullmatch(r"\d+(\.\d+){1,3}", str(wanted)):
+        return ""
+    make = f"python3 -m venv trial && trial/bin/pip install numpy=={wanted}"
+    return f"on {pair[1].label}:  {make} && audit run --python trial/bin/python -o trial.json"
