@@ -15,7 +15,6 @@ from reports.catalogue import Catalogue
 from reports.comparison import FactDifference
 from reports.report import Operator, Row
 
-
 _DIGESTS = (".build_id", ".record")
 
 

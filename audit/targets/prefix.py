@@ -26,6 +26,8 @@ from probes.session import Died, Record, Request
 SECONDS_WITHOUT_PROGRESS = 120.0
 """How long a child may be silent. An emulated interpreter takes 20 s for what a real one does in 0.5 s."""
 
+_FLOOR = ".".join(map(str, FLOOR))
+
 _LINE_LIMIT = 64 << 20
 _PIPE = 1 << 20
 _PAUSE = 0.02
@@ -56,7 +58,7 @@ class PrefixTarget:
         token = "audit-" + secrets.token_hex(8)
         try:
             process = subprocess.Popen(
-                [*self.prefix, self.python, "-"],
+                [*self.prefix, self.python, "-c", bundle.LOADER],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -74,8 +76,7 @@ class PrefixTarget:
         started = False
         for record in reader.records():
             if "too_old" in record:
-                floor = ".".join(map(str, FLOOR))
-                raise TargetError(f"{self.words} is Python {record['too_old']}; the probes need {floor} or newer")
+                raise TargetError(f"{self.words} is Python {record['too_old']}; the probes need {_FLOOR} or newer")
             started = True
             yield record
             if "end" in record:
@@ -87,6 +88,8 @@ class PrefixTarget:
 
     def _not_python(self, reader: _Reader, status: int) -> str:
         said = reader.last_words()
+        if "SyntaxError" in said:  # the loader is Python 3; Python 2 cannot say more than this
+            return f"{self.words} is no Python 3; the probes need {_FLOOR} or newer"
         why = reader.reason or death(status)
         message = f"{self.words} did not run the probes as a Python would ({why})"
         if said:

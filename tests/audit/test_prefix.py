@@ -98,10 +98,22 @@ def test_gigabytes_of_noise_do_not_fill_the_memory(script: Script) -> None:
         records(PrefixTarget([], script("cat /dev/zero\n"), seconds=1))
 
 
-@pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
+@pytest.mark.parametrize("version", ["3.6", "3.7"])
 def test_an_old_python_says_that_it_is_too_old(version: str, interpreter: Callable[[str], str]) -> None:
     with pytest.raises(TargetError, match=f"is Python {version}.*; the probes need 3.8 or newer"):
         records(PrefixTarget([], interpreter(version)))
+
+
+def test_python_2_is_no_python_3(interpreter: Callable[[str], str]) -> None:
+    with pytest.raises(TargetError, match=r"python is no Python 3; the probes need 3\.8 or newer"):
+        records(PrefixTarget([], interpreter("2.7")))
+
+
+def test_a_shell_on_the_way_takes_nothing_apart() -> None:
+    """As ssh does: the arguments are joined by spaces and read again by a shell, here twice."""
+    remote = ["sh", "-c", 'exec sh -c "$*"', "ssh"]
+    got = records(PrefixTarget([*remote, *remote[:2], "'exec sh -c \"$*\"'", "ssh"], sys.executable))
+    assert "end" in got
 
 
 @pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.12", "3.13"])
