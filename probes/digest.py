@@ -22,7 +22,9 @@ class Tensor(NamedTuple):
     def digest(self) -> bytes:
         """The 64-bit digest of type, shape and bits."""
         header = "{}{}:".format(self.dtype, list(self.shape)).encode()
-        return hashlib.blake2b(header + self.data, digest_size=DIGEST_BYTES).digest()
+        state = hashlib.blake2b(header, digest_size=DIGEST_BYTES)
+        state.update(self.data)
+        return state.digest()
 
 
 def tensor(result: Any) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -112,11 +113,8 @@ def job(name: str, a: Measured, b: Measured) -> Parting:
         # What a machine does not repeat masks what follows it, not what came before.
         return Parting(_result(name, "nondeterministic", one, two, None), unstable=words)
     step, row = parting
-    rows = [
-        _row(one.trace, s, r)
-        for s, r in _partings(one.trace, two.trace)
-        if s == step and (shaky is None or (s, r) < shaky)
-    ]
+    of_step = itertools.takewhile(lambda position: position[0] == step, _partings(one.trace, two.trace))
+    rows = [_row(one.trace, *position) for position in of_step if shaky is None or position < shaky]
     where = _divergence(name, one.trace, two.trace, step, row)
     return Parting(_result(name, "diverged", one, two, where), rows, words)
 
@@ -174,11 +172,11 @@ def _partings(one: Trace, two: Trace) -> Iterator[Position]:
         if one.tree[step] == two.tree[step]:
             unequal_before = set()
             continue
-        sequence = _sequence(one, step)
+        sequences = _sequence(one, step), _sequence(two, step)
         unequal: set[int] = set()
         for position, (mine, its) in enumerate(zip(_digests(one, step), _digests(two, step), strict=False)):
-            row = one.rows[sequence[position]]
-            if position >= len(_sequence(two, step)) or two.rows[_sequence(two, step)[position]].tensor != row.tensor:
+            row = one.rows[sequences[0][position]]
+            if position >= len(sequences[1]) or two.rows[sequences[1][position]].tensor != row.tensor:
                 return
             if mine == its:
                 continue
