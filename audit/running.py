@@ -42,7 +42,9 @@ def run(options: argparse.Namespace) -> int:
     report = codec.check(tree)
     write(path, assemble.to_text(tree))
     if not options.quiet:
-        summary = RunSummary(file=path, bytes=os.path.getsize(path), warnings=warnings, next=_next(path))
+        summary = RunSummary(
+            interpreter=target.python, file=path, bytes=os.path.getsize(path), warnings=warnings, next=_next(path)
+        )
         sys.stdout.write(render.run_summary(report, summary, options.format, color=color()))
     return _status(report)
 

@@ -90,8 +90,9 @@ class Catalogue:
                 return family, match.group(1)
         return None
 
-    def decided(self, fact: str) -> set[str]:
-        """The facts in effect of some component that `fact` decides, itself or through others (no families)."""
+    def decided(self, fact: str) -> list[str]:
+        """The facts of some component that `fact` decides, itself or through others (no families); digests, which tell
+        a person least, come last."""
         found: set[str] = set()
         queue = [fact]
         while queue:
@@ -100,7 +101,8 @@ class Catalogue:
                 if "*" not in row.fact and row.fact not in found and any(edge.fact == above for edge in row.edges):
                     found.add(row.fact)
                     queue.append(row.fact)
-        return {name for name in found if self._exact[name].components}
+        rows = [self._exact[name] for name in found if self._exact[name].components]
+        return [row.fact for row in sorted(rows, key=lambda row: (row.unit == "digest", row.fact))]
 
     def row(self, fact: str) -> Row | None:
         found = self.find(fact)

@@ -15,8 +15,6 @@ from reports.catalogue import Catalogue
 from reports.comparison import FactDifference
 from reports.report import Operator, Row
 
-_DIGESTS = (".build_id", ".record")
-
 
 @dataclass(frozen=True)
 class Symptom:
@@ -204,8 +202,12 @@ class _Graph:
             if set(one.components) & set(components) and (name == root or root in self._climb(name, ()))
         ]
         # What a person can read before digests, which say only that two files are not the same.
-        below.sort(key=lambda name: name.endswith(_DIGESTS))
+        below.sort(key=self._is_digest)
         return [root, *(name for name in below if name != root)]
+
+    def _is_digest(self, fact: str) -> bool:
+        row = self.catalogue.row(fact)
+        return row is not None and row.unit == "digest"
 
 
 def _can_explain(explains: str, symptom: Symptom) -> bool:

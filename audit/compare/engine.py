@@ -32,9 +32,6 @@ from reports.comparison import (
     Side,
 )
 
-_TELLING = ("blas.kernel", "numpy.simd_found", "libm.features", "blas.threads", "python.hash_seed")
-"""Facts in effect that are named first in a reason: those that a person can look up."""
-
 FailOn = Literal["results", "numeric", "any"]
 Verdict = Literal["same", "differs", "not-comparable", "incomplete"]
 
@@ -90,7 +87,7 @@ def compare(sides: list[Measured], fail_on: FailOn = "numeric", notes: list[str]
     found = _results(pairs, sides)
     causes = [cause for pair in pairs for cause in _causes(pair, found, rows)]
     blamed = {name for cause in causes for name in cause.components}
-    whole = _with_reasons(environment.compare(sides, rows), found, blamed, rows)
+    whole = _with_reasons(environment.compare(sides, rows), found, blamed, sides, rows)
     verdict, status = _verdict(found, whole, sides, fail_on)
     firsts = {pair.b.label: pair.first() for pair in pairs}
     return Comparison(
@@ -183,28 +180,32 @@ def _causes(pair: _Pair, found: Results, rows: Catalogue) -> list[Cause]:
     return causes
 
 
-def _with_reasons(whole: Environment, found: Results, blamed: set[str], rows: Catalogue) -> Environment:
+def _with_reasons(
+    whole: Environment, found: Results, blamed: set[str], sides: list[Measured], rows: Catalogue
+) -> Environment:
     """Each difference that can change bits with the reason why it had no effect, where results speak for that."""
     counts = found.operators.by_component
     changed = {one.fact for one in whole.differences}
-    differences = [_with_reason(one, counts, blamed, changed, rows) for one in whole.differences]
-    return Environment(differences, whole.not_compared, whole.same)
+    in_effect = {name for work in sides[0].works().values() for name in work}
+    differences = [
+        one
+        if one.components
+        else _by_what_it_decides(one, [name for name in rows.decided(one.fact) if name in in_effect], changed)
+        for one in whole.differences
+    ]
+    return Environment([_with_reason(one, counts, blamed) for one in differences], whole.not_compared, whole.same)
 
 
-def _with_reason(
-    one: FactDifference, counts: dict[str, list[int]], blamed: set[str], changed: set[str], rows: Catalogue
-) -> FactDifference:
-    spoken = [name for name in one.components if name in counts]
-    if one.kind != "numeric" or blamed & set(one.components):
+def _by_what_it_decides(one: FactDifference, below: list[str], changed: set[str]) -> FactDifference:
+    """A fact of no component works through what it decides: where all of that is the same, it had no effect."""
+    if one.kind != "numeric" or not below or changed.intersection(below):
         return one
-    if not one.components:
-        # It works through what it decides: where all of that is the same, it had no effect.
-        below = rows.decided(one.fact)
-        if not below or below & changed:
-            return one
-        named = [name for name in _TELLING if name in below] or sorted(below)
-        return msgspec.structs.replace(one, why=f"{words.joined(named[:2])} came out the same")
-    if not spoken:
+    return msgspec.structs.replace(one, why=f"{words.joined(below[:2])} came out the same")
+
+
+def _with_reason(one: FactDifference, counts: dict[str, list[int]], blamed: set[str]) -> FactDifference:
+    spoken = [name for name in one.components if name in counts]
+    if one.kind != "numeric" or not spoken or blamed & set(one.components):
         return one
     why = ", ".join(f"{counts[name][0]} of {counts[name][1]} {name} operators agree" for name in spoken)
     return msgspec.structs.replace(one, why=why)

@@ -1,4 +1,4 @@
-"""The probes as they travel: through the standard input of `PREFIX python -c LOADER`, or as one file that runs alone."""
+"""The probes as they travel: by the standard input of `PREFIX python -c LOADER`, or as one file that runs alone."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LOADER = "@exec\r@input\rclass\fX:pass"
 """A program that runs the first line of standard input. ssh hands its arguments to a shell on the other side, and other
 prefixes may too; so it has no character that means anything to a shell, at any depth of quoting: no space (a form feed
 separates words), no line feed (a carriage return ends lines), no parenthesis (decorators call). `input` prints its
-argument, the class, which framing ignores. Standard input alone (`python -`) would do, but Python decodes a program from
-there at 1.5 MB/s [measured with 3.11], ten times as long as the facts take."""
+argument, the class, which framing ignores. Standard input alone (`python -`) would do, but Python decodes a program
+from there at 1.5 MB/s [measured with 3.11], which takes longer than the facts."""
 
 HELPERS = ("threadpoolctl", "pynvml")
 """Modules of other projects that travel with the probes: each is a single file, and optional to them."""

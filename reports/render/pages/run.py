@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ...report import Report
 from . import measured
@@ -14,10 +15,12 @@ from .words import size_bytes
 class RunSummary(Struct, frozen=True):
     """What a report does not say of its own making.
 
+    interpreter: which Python was measured, as a path on this machine; the report has its last part only.
     file: the name it was saved under, "" if it was not; bytes: its size there. next: the last line, with or without
     its "Next". warnings: what a person must know at once, such as an interpreter that was not the active one.
     """
 
+    interpreter: str = ""
     file: str = ""
     bytes: int = 0
     next: str = ""
@@ -31,6 +34,8 @@ def run_page(report: Report, facts: RunSummary) -> Page:
         answer += f" Saved {facts.file} ({size_bytes(facts.bytes)})."
     sections = [_warnings(facts)]
     for target in report.targets:
+        if facts.interpreter:
+            target = replace(target, interpreter=facts.interpreter)
         sections += target_sections(target, several=len(report.targets) > 1)
     unseen = dict.fromkeys(text for target in report.targets for text in measured.not_seen(measured.every(target)))
     texts = [
