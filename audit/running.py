@@ -8,9 +8,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from audit import __version__
+from audit import __version__, verdict
 from audit.commands.options import color, write
-from audit.errors import DIFFERS, INCOMPLETE, SAME, AuditError, TargetError
+from audit.errors import AuditError, TargetError
 from audit.progress import Progress
 from audit.targets import bundle
 from audit.targets.prefix import PrefixTarget, find_python
@@ -18,14 +18,13 @@ from probes import assemble, session
 from probes.__main__ import plan
 from reports import codec, render
 from reports.render.pages.run import RunSummary
-from reports.report import Report
 
 
 def run(options: argparse.Namespace) -> int:
     """Capture and write one report. Raises AuditError if it cannot be captured or written."""
     target, via, chosen = _target(options)
     label = options.label or assemble.default_label()
-    path = options.output or assemble.file_name(label)
+    path = options.output or _free(assemble.file_name(label))
     _refuse_unwritable(path)
     wanted = plan(options.job or ["auto"], options.repeat, options.verify, options.whole_step)
     warnings = []
@@ -46,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
             interpreter=target.python, file=path, bytes=os.path.getsize(path), warnings=warnings, next=_next(path)
         )
         sys.stdout.write(render.run_summary(report, summary, options.format, color=color()))
-    return _status(report)
+    return verdict.status(report)
 
 
 def _target(options: argparse.Namespace) -> tuple[PrefixTarget, str | None, str]:
@@ -79,12 +78,8 @@ def _next(path: str) -> str:
     return f"on the other machine:  audit run -o other.json     then: audit diff {shlex.quote(path)} other.json"
 
 
-def _status(report: Report) -> int:
-    """Nondeterminism is a finding; a part that could not be measured makes the report incomplete."""
-    for target in report.targets:
-        unstable = any(repeat.step is not None for job in target.jobs for repeat in job.repeats)
-        if unstable or (target.battery and any(one.repeats and not one.hazard for one in target.battery.operators)):
-            return DIFFERS
-        if target.incomplete:
-            return INCOMPLETE
-    return SAME
+def _free(path: str) -> str:
+    """A default file name never replaces a report: LABEL.json, LABEL-2.json, ..."""
+    stem = path.removesuffix(".json")
+    names = [path, *(f"{stem}-{number}.json" for number in range(2, 10_000))]
+    return next((name for name in names if not os.path.exists(name)), path)

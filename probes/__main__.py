@@ -43,6 +43,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     except OSError as error:
         print("probes.pyz: cannot write {}: {}".format(path, error.strerror), file=sys.stderr)
         return 2
+    for missing in target.get("incomplete", []):
+        print("probes.pyz: incomplete: {}".format(missing), file=sys.stderr)
     print("Saved {} ({} kB). Compare it: audit diff {} OTHER.json".format(path, os.path.getsize(path) // 1000, path))
     return 3 if target.get("incomplete") else 0
 

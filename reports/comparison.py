@@ -176,6 +176,7 @@ class Evidence(Struct, frozen=True):
 class Cause(Struct, frozen=True):
     """A root and the components it moved. facts: the differing facts on the way from the root to the components.
 
+    settings: under them the side labelled `settings_on` should give the other's bits.
     title: what the first line says ("OpenBLAS multiplies matrices by other code"); plain: one sentence.
     alternatives: other differing roots that could explain the same, less likely.
     """
@@ -191,6 +192,7 @@ class Cause(Struct, frozen=True):
     evidence: list[Evidence] = []
     alternatives: list[str] = []
     labels: list[str] = []
+    settings_on: str = ""
 
 
 class RuledOut(Struct, frozen=True):

@@ -151,7 +151,9 @@ class _Graph:
         for name, difference in self.differing.items():
             if component in difference.components and difference.kind == "numeric":
                 row = self.catalogue.row(name)
-                if row and all(_can_explain(row.explains, one) for one in symptoms):
+                if row is None or (row.complete and None in difference.values):
+                    continue  # what one side does not have cannot move what both sides computed
+                if all(_can_explain(row.explains, one) for one in symptoms):
                     able.append(name)
         return able
 
@@ -199,11 +201,18 @@ class _Graph:
         below = [
             name
             for name, one in self.differing.items()
-            if set(one.components) & set(components) and (name == root or root in self._climb(name, ()))
+            if set(one.components) & set(components)
+            and not (self._is_family(name) and None in one.values)
+            and (name == root or root in self._climb(name, ()))
         ]
         # What a person can read before digests, which say only that two files are not the same.
         below.sort(key=self._is_digest)
-        return [root, *(name for name in below if name != root)]
+        # A root can have been decided in its turn: a thread count by a variable, or by how many CPUs there are.
+        return [root, *self.parents(root), *(name for name in below if name != root)]
+
+    def _is_family(self, fact: str) -> bool:
+        row = self.catalogue.row(fact)
+        return row is not None and row.complete
 
     def _is_digest(self, fact: str) -> bool:
         row = self.catalogue.row(fact)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 from audit.causes import settings
 from audit.compare.side import Measured
@@ -12,48 +13,71 @@ from reports.comparison import Cause, Results
 
 def after_diff(sides: list[Measured], found: Results, causes: list[Cause]) -> str:
     """Where to run it, and the command: an experiment that tries the suspected cause, or the way to more evidence."""
-    files = shlex.join([side.file for side in sides])
     if found.verdict == "diverged" and causes:
         labels = causes[0].labels
         pair = [next(side for side in sides if side.label == label) for label in labels]
-        unset = _without(pair, causes)
-        if unset:
-            return unset
-        components = [name for cause in causes for name in cause.components]
-        here, values = settings.either(pair[0], pair[1], components)
-        package = _other_version(pair, causes)
-        if package:
-            return package
-        if values:
-            assignments = " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
-            return f"on {here.label}:  env {assignments} audit run -o trial.json"
-        return f"audit diff {files} --all"
+        return _experiment(pair[0], pair[1], causes, _unused(sides)) or _to_share(sides)
     if found.verdict == "nondeterministic":
         return "on the machine that does not repeat itself:  audit run --repeat 5 -o again.json"
     if found.verdict in ("not-measured", "not-comparable"):
-        return "on each machine:  audit run -o FILE"
-    return f"audit diff {files} --all"
+        unmeasured = [side.label for side in sides if not side.runs]
+        return f"on {unmeasured[0] if unmeasured else 'each machine'}:  audit run -o FILE"
+    return _to_share(sides)
 
 
-def _without(pair: list[Measured], causes: list[Cause]) -> str:
-    """The simplest experiment where every root is a variable that only one side sets: run there without it. The names
-    are those of the catalogue's rows, never a report's own: a difference has a row."""
-    names = [cause.root.split(".", 1)[1] for cause in causes if cause.root and cause.root.startswith("variables.")]
-    if not names or len(names) < len(causes):
-        return ""
-    for side, other in ((pair[1], pair[0]), (pair[0], pair[1])):
-        if all(side.fact(f"variables.{name}") is not None for name in names) and all(
-            other.fact(f"variables.{name}") is None for name in names
-        ):
-            return f"on {side.label}:  env {' '.join('-u ' + name for name in names)} audit run -o trial.json"
+def _experiment(a: Measured, b: Measured, causes: list[Cause], file: str) -> str:
+    """A run that should agree with the other side if the causes are right; "" where no setting expresses it."""
+    here, values = settings.either(a, b, [name for cause in causes for name in cause.components])
+    variables = _set_on_one_side(a, b, causes)
+    if variables and len(variables[1]) >= len(values):
+        side, names = variables
+        return _run(side, "env " + " ".join(f"-u {name}" for name in names), file)
+    if causes[0].root == "packages.numpy.version":
+        return _other_numpy(a, b, file)
+    if values:
+        return _run(here, "env " + " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items()), file)
     return ""
 
 
-def _other_version(pair: list[Measured], causes: list[Cause]) -> str:
-    """An environment with the reference's numpy, where that package is the root. Only this package: a report must not
-    choose what a person installs."""
-    wanted = pair[0].fact("packages.numpy.version")
-    if causes[0].root != "packages.numpy.version" or not re.fullmatch(r"\d+(\.\d+){1,3}", str(wanted)):
+def _run(side: Measured, prefix: str, file: str) -> str:
+    """`audit run` on that side; what chose its interpreter is not in a report, so it is only pointed at."""
+    chosen = "--python" if side.target.chosen == "as --python says" else ""
+    again = " and ".join(part for part in (chosen, "--via" if side.target.via else "") if part)
+    return f"on {side.label}:  {prefix} audit run -o {file}" + (f"    # {again} as before" if again else "")
+
+
+def _set_on_one_side(a: Measured, b: Measured, causes: list[Cause]) -> tuple[Measured, list[str]] | None:
+    """The simplest experiment: variables that only one side sets and that alone explain every cause; run there without
+    them. The names are those of the catalogue's rows, never a report's own: a difference has a row."""
+    names = []
+    for cause in causes:
+        own = [fact.split(".", 1)[1] for fact in cause.facts[:2] if fact.startswith("variables.")]
+        if not own:
+            return None
+        names += own
+    for side, other in ((b, a), (a, b)):
+        if side.target.via != "env" and all(
+            side.fact(f"variables.{name}") is not None and other.fact(f"variables.{name}") is None for name in names
+        ):
+            return side, list(dict.fromkeys(names))
+    return None
+
+
+def _other_numpy(a: Measured, b: Measured, file: str) -> str:
+    """An environment with the reference's numpy. Only this package: a report must not choose what a person installs."""
+    wanted = a.fact("packages.numpy.version")
+    if not re.fullmatch(r"\d+(\.\d+){1,3}", str(wanted)):
         return ""
     make = f"python3 -m venv trial && trial/bin/pip install numpy=={wanted}"
-    return f"on {pair[1].label}:  {make} && audit run --python trial/bin/python -o trial.json"
+    return f"on {b.label}:  {make} && audit run --python trial/bin/python -o {file}"
+
+
+def _unused(sides: list[Measured]) -> str:
+    """A file name for the experiment that none of the compared reports has."""
+    taken = {Path(side.file).name for side in sides}
+    names = ["trial.json", *(f"trial{number}.json" for number in range(2, len(sides) + 3))]
+    return next(name for name in names if name not in taken)
+
+
+def _to_share(sides: list[Measured]) -> str:
+    return f"audit diff {shlex.join([side.file for side in sides])} --format markdown    # to paste"

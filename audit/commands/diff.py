@@ -30,5 +30,7 @@ def execute(options: argparse.Namespace) -> int:
     sides, notes = inputs.sides(options.reports, options.allow_edited)
     comparison = compare(sides, options.fail_on, notes)
     colored = not options.output and color()
-    deliver(render.diff(comparison, options.format, all=options.all, color=colored), options)
+    deliver(
+        render.diff(comparison, options.format, all=options.all, color=colored), options, [side.file for side in sides]
+    )
     return comparison.exit

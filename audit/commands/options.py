@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Sequence
 
 from audit.errors import AuditError
 
@@ -17,9 +19,12 @@ def add_rendering(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quiet", action="store_true", help="print nothing; the exit status is the answer")
 
 
-def deliver(text: str, options: argparse.Namespace) -> None:
-    """Write a rendering where the options say. Raises AuditError if that file cannot be written."""
+def deliver(text: str, options: argparse.Namespace, inputs: Sequence[str] = ()) -> None:
+    """Write a rendering where the options say. Raises AuditError if that file cannot be written, or is an input."""
     if options.output:
+        for name in inputs:
+            if os.path.exists(options.output) and os.path.exists(name) and os.path.samefile(options.output, name):
+                raise AuditError(f"-o {options.output} would replace a report that was read; choose another file")
         write(options.output, text)
     elif not options.quiet:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
@@ -27,8 +32,6 @@ def deliver(text: str, options: argparse.Namespace) -> None:
 
 def color() -> bool:
     """Whether to colour: a person's terminal, and NO_COLOR (no-color.org) is not set."""
-    import os
-
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 

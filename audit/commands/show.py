@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from audit.commands.options import add_rendering, color, deliver
-from audit.errors import SAME, ReportError
+from audit.errors import ReportError
 
 
 def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,6 +20,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def execute(options: argparse.Namespace) -> int:
+    from audit import verdict
     from reports import codec, render
     from reports.comparison import Comparison
 
@@ -29,7 +30,7 @@ def execute(options: argparse.Namespace) -> int:
         raise ReportError(str(error)) from None
     colored = not options.output and color()
     if isinstance(found, Comparison):
-        deliver(render.diff(found, options.format, all=options.all, color=colored), options)
+        deliver(render.diff(found, options.format, all=options.all, color=colored), options, [options.file])
         return found.exit
-    deliver(render.show(found, options.format, all=options.all, color=colored), options)
-    return SAME
+    deliver(render.show(found, options.format, all=options.all, color=colored), options, [options.file])
+    return verdict.status(found)

@@ -96,7 +96,7 @@ def compare(sides: list[Measured], fail_on: FailOn = "numeric", notes: list[str]
         verdict=verdict,
         reports=[_side(side, rows) for side in sides],
         results=found,
-        environment=Environment(whole.differences, [*whole.not_compared, *_not_compared(pairs, sides)], whole.same),
+        environment=Environment(whole.differences, [*_not_compared(pairs, sides), *whole.not_compared], whole.same),
         causes=causes,
         ruled_out=_ruled_out(found, whole, blamed, rows),
         groups=[Group([side.label for side in group], firsts.get(group[0].label)) for group in grouped],
@@ -162,6 +162,7 @@ def _causes(pair: _Pair, found: Results, rows: Catalogue) -> list[Cause]:
     causes = []
     for one in explanations:
         title = words.title(one, differences, rows)
+        here, values = settings.either(pair.a, pair.b, one.components)
         causes.append(
             Cause(
                 root=one.root,
@@ -169,12 +170,13 @@ def _causes(pair: _Pair, found: Results, rows: Catalogue) -> list[Cause]:
                 status="unknown" if one.root is None else "suspected",
                 facts=one.facts,
                 operators=one.operators,
-                settings=settings.either(pair.a, pair.b, one.components)[1],
+                settings=values,
                 plain=words.plain(one, differences, rows, pair.labels),
                 title=title,
                 evidence=words.evidence(one, differences, counts),
                 alternatives=one.alternatives,
                 labels=pair.labels,
+                settings_on=here.label if values else "",
             )
         )
     return causes
@@ -224,11 +226,13 @@ def _ruled_out(found: Results, whole: Environment, blamed: set[str], rows: Catal
 def _verdict(found: Results, whole: Environment, sides: list[Measured], fail_on: FailOn) -> tuple[Verdict, int]:
     kinds = {one.kind for one in whole.differences}
     counted = {"results": set(), "numeric": {"numeric"}, "any": {"numeric", "performance"}}[fail_on]
-    if found.verdict in ("diverged", "nondeterministic") or kinds & counted:
+    if found.verdict in ("diverged", "nondeterministic"):
         return "differs", DIFFERS
     nothing = found.verdict == "not-measured" and not (whole.same or whole.differences)
     if found.verdict == "not-comparable" or nothing:
         return "not-comparable", INCOMPLETE
+    if kinds & counted:
+        return "differs", DIFFERS
     if any(side.incomplete for side in sides) or any(job.verdict == "not-comparable" for job in found.jobs):
         return "incomplete", INCOMPLETE
     return "same", SAME
@@ -237,9 +241,13 @@ def _verdict(found: Results, whole: Environment, sides: list[Measured], fail_on:
 def _not_compared(pairs: list[_Pair], sides: list[Measured]) -> list[NotCompared]:
     """Operators and jobs that were not compared; a whole component that one side lacks is one line."""
     found: dict[str, NotCompared] = {}
+    unmeasured = [side.label for side in sides if not side.runs]
+    if unmeasured and len(unmeasured) < len(sides):
+        found["results"] = NotCompared("results", f"{unmeasured[0]} has none: it was measured with --job none")
     for pair in pairs:
         for one in pair.battery.not_compared:
-            found.setdefault(one.fact, one)
+            if pair.a.operators and pair.b.operators:
+                found.setdefault(one.fact, one)
         for parting in pair.partings:
             if parting.result.reason:
                 found[f"job {parting.result.name}"] = NotCompared(f"job {parting.result.name}", parting.result.reason)
@@ -256,8 +264,11 @@ def _not_compared(pairs: list[_Pair], sides: list[Measured]) -> list[NotCompared
 def _hazards(sides: list[Measured]) -> list[Hazard]:
     """What varies by design: said, never counted."""
     found = []
-    if any(side.fact("python.hash_seed") == "random" for side in sides):
-        found.append(Hazard("set order", "PYTHONHASHSEED is unset: the order of sets changes between runs"))
+    unset = [side.label for side in sides if side.fact("python.hash_seed") == "random"]
+    if unset:
+        where = "" if len(unset) == len(sides) else f" on {words.joined(unset)}"
+        plain = f"PYTHONHASHSEED is unset{where}: the order of sets changes between runs"
+        found.append(Hazard("set order", plain))
     listings = [name for name, operator in sides[0].operators.items() if operator.hazard and "listing" in name]
     for name in listings:
         digests = {one.result.digest for side in sides if (one := side.operators.get(name)) and one.result}

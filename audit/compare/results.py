@@ -218,6 +218,6 @@ def _size(name: str, one: Trace, two: Trace, step: int, position: int, row: Row)
             count *= length
         return Size(
             elements=count,
-            reason=f"not in the files; for step {step} whole, on both: audit run --job {name} --whole-step {step}",
+            reason=f"not in the files; to see it, on both: audit run --job {name} --whole-step {step} -o whole.json",
         )
     return measure(kept[0], kept[1], list(row.shape), row.dtype)

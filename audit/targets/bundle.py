@@ -24,6 +24,15 @@ separates words), no line feed (a carriage return ends lines), no parenthesis (d
 argument, the class, which framing ignores. Standard input alone (`python -`) would do, but Python decodes a program
 from there at 1.5 MB/s [measured with 3.11], which takes longer than the facts."""
 
+_MAIN = """import sys
+
+if sys.version_info[:2] < FLOOR:
+    sys.exit("probes.pyz: Python %d.%d is too old, the probes need %d.%d or newer" % (sys.version_info[:2] + FLOOR))
+from probes.__main__ import main
+
+sys.exit(main())
+""".replace("FLOOR", str(bootstrap.FLOOR))
+
 HELPERS = ("threadpoolctl", "pynvml")
 """Modules of other projects that travel with the probes: each is a single file, and optional to them."""
 
@@ -95,7 +104,7 @@ def pyz() -> bytes:
         for name, source in sources().items():
             if name.startswith("/"):
                 _add(archive, name[1:] + ".py", source)
-        _add(archive, "__main__.py", "import sys\n\nfrom probes.__main__ import main\n\nsys.exit(main())\n")
+        _add(archive, "__main__.py", _MAIN)
     return buffer.getvalue()
 
 

@@ -94,10 +94,8 @@ class PrefixTarget:
         message = f"{self.words} did not run the probes as a Python would ({why})"
         if said:
             message += f"; it said: {said}"
-        if self.prefix and "/" not in self.python:
-            message += (
-                f". Behind an emulator, give a full path: --python {shutil.which(self.python) or '/path/python3'}"
-            )
+        if self.prefix and "qemu" in self.prefix[0]:
+            message += "; an emulator needs the full path of a real interpreter, no script: --python /path/to/python3"
         return message
 
 

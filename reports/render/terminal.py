@@ -55,7 +55,7 @@ def write(page: Page, color: bool = False, limit: int = 0) -> str:
     """The text of a page, ended by a newline. limit: the most lines (0: as many as there are)."""
     lines = _lines(page)
     if limit and len(lines) > limit:  # a hostile or very odd file: the answer, the next command, and what fits
-        lines = [*lines[: limit - 2], Line("... (--all)", "dim"), lines[-1]]
+        lines = [*lines[: limit - 3], Line("... (--all)", "dim"), *lines[-2:]]
     if color:
         return _styled(lines)
     return "".join(f"{line.text}\n" for line in lines)

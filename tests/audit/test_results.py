@@ -132,7 +132,7 @@ def test_one_side_without_results_is_not_comparable() -> None:
     comparison = compare([side("a", job(), os__name="Linux"), side("b", os__name="Linux")])
     assert comparison.results.verdict == "not-comparable"
     assert comparison.exit == 3
-    assert [one.fact for one in comparison.environment.not_compared] == ["job numpy"]
+    assert [one.fact for one in comparison.environment.not_compared] == ["results", "job numpy"]
 
 
 def test_facts_alone_can_be_compared() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from ...comparison import Cause, Comparison, Evidence, RuledOut
 from . import sides
 from .compared import hazards
@@ -59,11 +61,12 @@ def _cause(comparison: Comparison, cause: Cause, label: str) -> list[Block | Non
     if any(len(item.values) == len(cause.labels) for item in evidence):
         owners = cause.labels  # of many reports, this cause speaks of two
     rows = [_evidence(comparison, owners, item) for item in evidence]
-    setting = listed([f"{name}={value}" for name, value in cause.settings.items()])
+    setting = listed([f"{name}={quote(value)}" for name, value in cause.settings.items()])
+    where = f"on {cause.settings_on}: " if cause.settings_on else ""
     less = f"{listed(cause.alternatives, 3)} (less likely)" if cause.alternatives else ""
     return [
         Block(label, tuple(rows), ("fact", *sides.columns(owners), "evidence"), least=2, weight=7),
-        sentence("Setting", f"{setting} ({_STATUS[cause.status]})", weight=7) if setting else None,
+        sentence("Setting", f"{where}{setting} ({_STATUS[cause.status]})", weight=7) if setting else None,
         sentence("Or", less, weight=1, optional=True) if less else None,
     ]
 
@@ -127,13 +130,17 @@ def _other(comparison: Comparison) -> Block | None:
     """How many differences are not among the causes."""
     named = {fact for cause in comparison.causes for fact in [cause.root, *cause.facts]}
     others = [item for item in comparison.environment.differences if item.fact not in named]
-    numeric = sum(item.kind == "numeric" for item in others)
-    never = len(others) - numeric
+    blamed = {name for cause in comparison.causes for name in cause.components}
+    adding = sum(item.kind == "numeric" and bool(blamed.intersection(item.components)) for item in others)
+    numeric = sum(item.kind == "numeric" for item in others) - adding
+    never = len(others) - numeric - adding
     texts = []
+    if adding:
+        texts.append(f"{count(adding, 'more fact')} of the same components, which can add to it")
     if numeric:
         texts.append(f"{count(numeric, 'fact')} that can matter but {'does' if numeric == 1 else 'do'} not here")
     if never:
         texts.append(f"{count(never, 'fact')} that never {'does' if never == 1 else 'do'}")
-    if never and not numeric:
+    if never and not numeric and not adding:
         texts = [f"{count(never, 'fact')} that cannot change results"]
     return sentence("Other", f"{'; '.join(texts)}        (--all)", weight=2) if texts else None

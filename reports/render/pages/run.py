@@ -20,11 +20,11 @@ class RunSummary(Struct, frozen=True):
     its "Next". warnings: what a person must know at once, such as an interpreter that was not the active one.
     """
 
-    interpreter: str = ""
     file: str = ""
     bytes: int = 0
     next: str = ""
     warnings: list[str] = []
+    interpreter: str = ""
 
 
 def run_page(report: Report, facts: RunSummary) -> Page:
@@ -46,9 +46,15 @@ def run_page(report: Report, facts: RunSummary) -> Page:
     return page(
         (tone, verdict, answer),
         [*sections, last],
-        "This measured the machine, by reference jobs; your own program was not run.",
+        _reach(report),
         _next(facts),
     )
+
+
+def _reach(report: Report) -> str:
+    """What was not measured, so that nobody takes the reference jobs for the own training."""
+    ran = any(job.trace for target in report.targets for job in target.jobs)
+    return "This measured the machine, by reference jobs; your own program was not run." if ran else ""
 
 
 def _warnings(facts: RunSummary) -> Section:
