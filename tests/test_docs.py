@@ -39,12 +39,12 @@ def test_the_help_in_the_readme_is_the_help(command: str, monkeypatch: pytest.Mo
 def test_the_output_in_the_readme_is_that_of_the_recorded_machines() -> None:
     golden = ROOT / "tests" / "audit" / "golden"
     shown = {
-        "audit diff host.json haswell.json": "host~blas+numpy=cpu.model~haswell.txt",
+        "audit diff host.json nehalem.json": "host~blas+numpy+libm=cpu.model~nehalem.txt",
         "audit diff host.json elsewhere.json": "host~none~elsewhere.txt",
     }
     for command, file in shown.items():
         recorded = (golden / file).read_text("utf-8")
-        for name in ("host~blas+numpy=cpu.model~haswell", "host~none~elsewhere"):
+        for name in ("host~blas+numpy+libm=cpu.model~nehalem", "host~none~elsewhere"):
             recorded = recorded.replace(f"'{name}.json.gz'", f"{name.split('~')[-1]}.json")
         assert blocks()[command] == recorded.replace("host.json.gz", "host.json")
 

@@ -81,7 +81,7 @@ def evidence(
     explanation: Explanation, differences: dict[str, FactDifference], counts: dict[str, list[int]]
 ) -> list[Evidence]:
     """The lines under a cause: the root first, then the facts in effect below it."""
-    lines = []
+    lines: list[Evidence] = []
     for fact in explanation.facts:
         difference = differences[fact]
         notes = [
@@ -89,5 +89,8 @@ def evidence(
             for name in difference.components
             if name in explanation.components and name in counts
         ]
-        lines.append(Evidence(fact, difference.values, "; ".join(notes), fact == explanation.root))
+        note = "; ".join(notes)
+        # What speaks for a cause is said once, not beside every fact of the same component.
+        note = "" if any(line.note == note for line in lines) else note
+        lines.append(Evidence(fact, difference.values, note, fact == explanation.root))
     return lines

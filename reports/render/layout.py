@@ -8,6 +8,9 @@ from collections.abc import Sequence
 WIDTH = 100
 """Columns of a terminal page: what a laptop shows, and what can be pasted into a chat without breaking."""
 
+WIDE = 160
+"""Columns where everything is asked for: long names and values are read there, not pasted."""
+
 GAP = 3
 SENTENCE = 24
 VALUE = 18

@@ -42,18 +42,20 @@ def run_summary(report: Report, facts: RunSummary, color: bool = False) -> str:
 
 def show(report: Report, all: bool = False, color: bool = False) -> str:
     """What `audit show` prints of a report. all: every fact."""
-    return write(show_page(report, all), color)
+    return write(show_page(report, all), color, width=layout.WIDE if all else layout.WIDTH)
 
 
 def diff(comparison: Comparison, all: bool = False, color: bool = False) -> str:
     """What `audit diff` prints: at most 25 lines, or with `all` everything that is known."""
     page = diff_page(comparison, all)
-    return write(page if all else fit(page, LINES, lambda shorter: len(_lines(shorter))), color, 0 if all else LINES)
+    if all:
+        return write(page, color, width=layout.WIDE)
+    return write(fit(page, LINES, lambda shorter: len(_lines(shorter))), color, LINES)
 
 
-def write(page: Page, color: bool = False, limit: int = 0) -> str:
-    """The text of a page, ended by a newline. limit: the most lines (0: as many as there are)."""
-    lines = _lines(page)
+def write(page: Page, color: bool = False, limit: int = 0, width: int = layout.WIDTH) -> str:
+    """The text of a page, ended by a newline. limit: the most lines (0: as many as there are); width: columns."""
+    lines = _lines(page, width)
     if limit and len(lines) > limit:  # a hostile or very odd file: the answer, the next command, and what fits
         lines = [*lines[: limit - 3], Line("... (--all)", "dim"), *lines[-2:]]
     if color:
@@ -61,16 +63,16 @@ def write(page: Page, color: bool = False, limit: int = 0) -> str:
     return "".join(f"{line.text}\n" for line in lines)
 
 
-def _lines(page: Page) -> list[Line]:
+def _lines(page: Page, width: int = layout.WIDTH) -> list[Line]:
     """All lines of a page. With `_block` the choke point: every text of a page passes `_clean`."""
     verdict, answer = _clean(page.verdict), _clean(page.answer)
-    first, *more = layout.wrap(f"{verdict} {answer}".rstrip(), layout.WIDTH)
+    first, *more = layout.wrap(f"{verdict} {answer}".rstrip(), width)
     lines = [Line(first, _TONES[page.tone], len(verdict)), *map(Line, more)]
     for section in page.sections:
         lines += [] if page.compact else [Line("")]
-        lines += _section(section)
+        lines += _section(section, width)
     closing = _clean(page.closing) + (". Shortened: --all shows everything" if page.shortened else "")
-    last = [Line(text, "dim") for text in layout.wrap(closing, layout.WIDTH)] if closing else []
+    last = [Line(text, "dim") for text in layout.wrap(closing, width)] if closing else []
     last += [Line(_clean(page.next), "bold")] if page.next else []
     return [*lines, *([Line("")] if last and not page.compact else []), *last]
 
@@ -80,7 +82,7 @@ def _clean(text: str) -> str:
     return escape.visible(escape.cut(text, LONGEST))
 
 
-def _section(section: Section) -> list[Line]:
+def _section(section: Section, width: int) -> list[Line]:
     """A section's lines; its labels share one column. With a title all of it is indented."""
     indent = 2 if section.title else 0
     needed = max(_width_of_labels(block) for block in section.blocks)
@@ -88,7 +90,7 @@ def _section(section: Section) -> list[Line]:
     label += (2 if section.title else 1) if label else 0
     lines = [Line(_clean(section.title), "bold")] if section.title else []
     for block in section.blocks:
-        lines += _block(block, indent, label)
+        lines += _block(block, indent, label, width)
     return lines
 
 
@@ -96,7 +98,7 @@ def _width_of_labels(block: Block) -> int:
     return max(layout.cell_width(_clean(text)) for text in (block.label, *(row.mark for row in block.rows)))
 
 
-def _block(block: Block, indent: int, label: int) -> list[Line]:
+def _block(block: Block, indent: int, label: int, width: int) -> list[Line]:
     """A block's lines: labels in their column, cells in theirs."""
     header = [_clean(cell) for cell in block.header]
     table = [(_clean(row.mark), [_clean(cell) for cell in row.cells], "") for row in block.rows]
@@ -104,7 +106,7 @@ def _block(block: Block, indent: int, label: int) -> list[Line]:
         table.insert(0, (_clean(block.label), header, "dim"))
     elif not table[0][0]:
         table[0] = (_clean(block.label), *table[0][1:])
-    column_widths = layout.widths([cells for _, cells, _ in table], layout.WIDTH - indent - label)
+    column_widths = layout.widths([cells for _, cells, _ in table], width - indent - label)
     lines = []
     for mark, cells, style in table:
         for text in layout.columns(cells, column_widths):
@@ -123,7 +125,7 @@ def _styled(lines: list[Line]) -> str:
     from rich.text import Text
 
     console = Console(
-        file=io.StringIO(), force_terminal=True, color_system="standard", width=layout.WIDTH, highlight=False
+        file=io.StringIO(), force_terminal=True, color_system="standard", width=layout.WIDE, highlight=False
     )
     with console.capture() as captured:
         for line in lines:
