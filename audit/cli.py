@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -37,11 +38,15 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit status. Every refusal is one line on standard error."""
     options = parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode shows escapes, and no traceback
     # A scheduler's SIGTERM ends the command as Ctrl-C does: children are ended and nothing is left behind.
     signal.signal(signal.SIGTERM, _interrupted)
     try:
         status: int = options.execute(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return status
     except AuditError as error:
         print(f"audit {options.command}: {one_line(str(error))}", file=sys.stderr)
@@ -49,9 +54,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"audit {options.command}: interrupted; nothing was written", file=sys.stderr)
         return CANNOT
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; Python must not complain about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader (head, less) has seen enough; Python must not complain about it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return CANNOT
+        print(f"audit {options.command}: {one_line(str(error))}", file=sys.stderr)
+        return CANNOT
+    except Exception as error:
+        if os.environ.get("AUDIT_TRACEBACK"):
+            raise
+        # Nothing that a file or a child holds may look like a finding (exit 1), or like a crash.
+        what = one_line(f"{type(error).__name__}: {error}")
+        print(
+            f"audit {options.command}: unexpected {what} (AUDIT_TRACEBACK=1 shows where; please report it)",
+            file=sys.stderr,
+        )
         return CANNOT
 
 

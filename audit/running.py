@@ -23,7 +23,7 @@ from reports.render.pages.run import RunSummary
 def run(options: argparse.Namespace) -> int:
     """Capture and write one report. Raises AuditError if it cannot be captured or written."""
     target, via, chosen = _target(options)
-    label = options.label or assemble.default_label()
+    label = (options.label or assemble.default_label()).encode("utf-8", "replace").decode("utf-8")
     path = options.output or _free(assemble.file_name(label))
     _refuse_unwritable(path)
     wanted = plan(options.job or ["auto"], options.repeat, options.verify, options.whole_step)
@@ -38,9 +38,12 @@ def run(options: argparse.Namespace) -> int:
     part = {"name": "host", "via": via, "interpreter": os.path.basename(target.python), "chosen": chosen, **captured}
     auditor = {"version": __version__, "bundle": bundle.digest()}
     tree = assemble.report(label, [{key: value for key, value in part.items() if value is not None}], auditor)
-    report = codec.check(tree)
+    try:
+        report = codec.check(tree)
+    except codec.CodecError as error:
+        raise TargetError(f"{target.words} sent records that make no valid report: {error}") from None
     write(path, assemble.to_text(tree))
-    if not options.quiet:
+    if not options.quiet and sys.stdout is not None:
         summary = RunSummary(
             interpreter=target.python, file=path, bytes=os.path.getsize(path), warnings=warnings, next=_next(path)
         )

@@ -18,6 +18,9 @@ DEATHS = 20
 """How many times one battery is started again after a death before the rest of its operators is given up."""
 
 
+_NAMED = 5
+
+
 class Died(Exception):
     """A child ended without its last record. status: failed or timeout; the message is the reason ("SIGSEGV")."""
 
@@ -49,6 +52,8 @@ def capture(plan: Plan, launch: Launch, notify: Notify) -> Dict[str, Any]:
         session.battery()
     else:
         session.facts_only()
+    if not target["facts"]:
+        raise Died("failed", "it sent no facts")
     for name in session.jobs if plan.jobs is None else plan.jobs:
         session.job(name)
     session.gpu()
@@ -103,11 +108,23 @@ class _Session:
         first = runs[0]
         operators = list(first.operators.values())
         _mark_hazards(operators, first.effect)
+        failed: List[str] = []
         for operator in operators:
             digests = [one.digest(operator["name"]) for one in runs]
             known = [digest for digest in digests if digest is not None]
+            if len(known) < len(digests):
+                # It died or raised in some run: what is not there cannot agree.
+                late = next((one.operators[operator["name"]] for one in runs if one.failed(operator["name"])), None)
+                if late is not None:
+                    operator.pop("result", None)
+                    operator.update(status=late["status"], reason=late["reason"])
+                    failed.append("operator {}: {}".format(operator["name"], late["reason"]))
+                continue
             if len(set(known)) > 1 and not operator.get("hazard"):
                 operator["repeats"] = known[1:]
+        self.target["incomplete"] += failed[:_NAMED]
+        if len(failed) > _NAMED:
+            self.target["incomplete"].append("operators: {} more failed".format(len(failed) - _NAMED))
         self.target["battery"] = {
             "runs": len(runs),
             "seconds": [one.seconds for one in runs],
@@ -206,6 +223,9 @@ class _Battery:
         self.absent = record.get("absent", self.absent)
         self.effect = record.get("effect", self.effect)
         self.seconds += record.get("end", 0.0)
+
+    def failed(self, name: str) -> bool:
+        return self.operators.get(name, {}).get("status") in ("failed", "timeout")
 
     def digest(self, name: str) -> Optional[str]:
         result = self.operators.get(name, {}).get("result")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -14,12 +15,18 @@ import msgspec
 
 from .comparison import FORMAT as COMPARISON
 from .comparison import Comparison
-from .report import FORMAT, VERSION, Report
+from .report import FORMAT, VERSION, Repeat, Report, Trace
 
 T = TypeVar("T")
 
 LIMIT = 256 << 20
 """Largest report that is read, in bytes after decompression."""
+
+MOST_FACTS = 200_000
+"""A machine with 10,000 packages has 40,000."""
+
+DIGEST_BYTES = 8
+"""Bytes of one row's digest in a trace."""
 
 
 class CodecError(Exception):
@@ -32,12 +39,13 @@ def read(path: str, allow_edited: bool = False) -> tuple[Report, list[str]]:
     Raises CodecError if it cannot be read, is not a report, is of a newer version, or was edited after it was written
     (with `allow_edited` that is only said).
     """
-    tree = _tree(path)
+    tree, speakable = _tree(path)
     found = tree.get("format") if isinstance(tree, dict) else None
     if found != FORMAT:
         raise CodecError(f"{path}: not a report of audit run ({_instead(found)})")
     _refuse_newer(path, tree, VERSION)
-    report = _convert(path, tree, Report)
+    report = _convert(path, speakable, Report)
+    _refuse_misfits(path, report)
     if tree["digest"] != digest(tree):
         if not allow_edited:
             raise CodecError(
@@ -50,15 +58,17 @@ def read(path: str, allow_edited: bool = False) -> tuple[Report, list[str]]:
 
 def read_any(path: str, allow_edited: bool = False) -> Report | Comparison:
     """A report or a saved comparison. Raises CodecError as `read` does."""
-    tree = _tree(path)
+    tree, speakable = _tree(path)
     if isinstance(tree, dict) and tree.get("format") == COMPARISON:
-        return _convert(path, tree, Comparison)
+        return _convert(path, speakable, Comparison)
     return read(path, allow_edited)[0]
 
 
 def check(tree: dict[str, Any]) -> Report:
-    """The typed form of a report that was just made. Raises msgspec.ValidationError if it does not fit the schema."""
-    return msgspec.convert(tree, Report)
+    """The typed form of a report that was just made. Raises CodecError if it does not fit the schema."""
+    report = _convert("the report", tree, Report)
+    _refuse_misfits("the report", report)
+    return report
 
 
 def digest(tree: dict[str, Any]) -> str:
@@ -80,10 +90,51 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _tree(path: str) -> Any:
+def _refuse_misfits(path: str, report: Report) -> None:
+    """Refuse what the types allow and no probe writes: it would be read past its end, or for ever."""
+    for number, target in enumerate(report.targets):
+        place = f"{path}: not a valid report: $.targets[{number}]"
+        facts = [target.facts, *(job.facts for job in target.jobs), *([target.battery.facts] if target.battery else [])]
+        if sum(map(len, facts)) > MOST_FACTS:
+            raise CodecError(f"{place} has more than {MOST_FACTS:,} facts")
+        for job in target.jobs:
+            if job.trace is not None:
+                reason = _misfit(job.trace, job.repeats)
+                if reason:
+                    raise CodecError(f"{place}.jobs, {job.name}: {reason}")
+
+
+def _misfit(trace: Trace, repeats: list[Repeat]) -> str:
+    """Why a trace does not hold together, or ""."""
+    if not len(trace.tree) == len(trace.digests) == trace.steps:
+        return f"{trace.steps} steps, but {len(trace.digests)} rows of digests and {len(trace.tree)} of the tree"
+    usual = list(range(len(trace.rows)))
+    lengths = []
+    for step, text in enumerate(trace.digests):
+        try:
+            digests = base64.b64decode(text, validate=True)
+        except ValueError:
+            return f"digests of step {step} are not base64"
+        sequence = trace.sequence.get(str(step), usual[: len(digests) // DIGEST_BYTES])
+        if len(digests) != DIGEST_BYTES * len(sequence) or not set(sequence) <= set(usual):
+            return f"step {step} has digests or rows that do not fit each other"
+        lengths.append(len(sequence))
+    for repeat in repeats:
+        if repeat.step is None and repeat.row is None:
+            continue
+        at, row = repeat.step, repeat.row
+        if at is None or row is None or not (0 <= at < trace.steps and 0 <= row < lengths[at]):
+            return "a repeat differs at a step or row that is not there"
+    return ""
+
+
+def _tree(path: str) -> tuple[Any, Any]:
+    """The file's JSON as it stands, for the digest, and without lone surrogates, for everything else."""
     data = _bytes(path)
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=_no_constant, parse_int=_short_int)
+        tree = json.loads(data.decode("utf-8"), parse_constant=_no_constant, parse_int=_short_int)
+        # UTF-8 cannot hold a lone surrogate, so only an escape can have made one.
+        return tree, _speakable(tree) if b"\\ud" in data or b"\\uD" in data else tree
     except UnicodeDecodeError as error:
         raise CodecError(f"{path}: not UTF-8 text at byte {error.start}; is it a report of audit run?") from None
     except json.JSONDecodeError as error:
@@ -152,6 +203,17 @@ def _refuse_newer(path: str, tree: dict[str, Any], known: int) -> None:
             f"{path}: report version {version}, written by auditor {str(writer)[:20]}; this one reads up to {known}: "
             "upgrade it"
         )
+
+
+def _speakable(tree: Any) -> Any:
+    """The tree without lone surrogates, which JSON can escape and no text file or terminal can hold."""
+    if isinstance(tree, str):
+        return tree if tree.isascii() else tree.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(tree, list):
+        return [_speakable(item) for item in tree]
+    if isinstance(tree, dict):
+        return {_speakable(key): _speakable(item) for key, item in tree.items()}
+    return tree
 
 
 def _convert(path: str, tree: Any, kind: type[T]) -> T:

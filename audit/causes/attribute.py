@@ -51,15 +51,16 @@ class Explanation:
     alternatives: list[str] = field(default_factory=list)
 
 
-def components(symptoms: list[Symptom], agreeing: list[Operator]) -> list[str]:
+def components(symptoms: list[Symptom], agreeing: list[Operator], rounding: bool = True) -> list[str]:
     """The smallest set of components that explains every symptom.
 
     A component can explain what has it as its own component or passes through it, but only if an operator of its own
     differs: its agreeing operators speak for it. A row of a job overrides that: the battery has not all shapes.
-    Ties go to the set with more differing operators of its own.
+    Ties go to the set with more differing operators of its own. rounding: whether the floating-point mode in effect
+    differs; only then can it have moved everything.
     """
     direct = {one.through[0] for one in symptoms}
-    if any(one.wide for one in symptoms):
+    if rounding and any(one.wide for one in symptoms):
         return ["fpu"]  # another rounding mode reaches every floating-point result
     weight = {name: sum(1 for one in symptoms if one.through[0] == name) for name in direct}
     spoken = {name: sum(1 for one in agreeing if one.component == name) for name in direct}

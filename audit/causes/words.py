@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from audit.causes.attribute import Explanation
-from reports.catalogue import Catalogue
+from reports.catalogue import Catalogue, Component
 from reports.comparison import Evidence, FactDifference
 from reports.report import Value
 
@@ -44,9 +44,9 @@ def plain(
     explanation: Explanation, differences: dict[str, FactDifference], catalogue: Catalogue, labels: list[str]
 ) -> str:
     """One sentence: which fact in effect is not the same, and what that does to numbers."""
-    effects = [catalogue.components[name].effect for name in explanation.components]
+    effects = [_component(catalogue, name).effect for name in explanation.components]
     if explanation.root is None:
-        moved = joined([catalogue.components[name].plain for name in explanation.components])
+        moved = joined([_component(catalogue, name).plain for name in explanation.components])
         return f"Results of {moved} differ between {joined(labels)}, and no captured fact explains it."
     told = _told(explanation, differences)
     subject = _name(told.fact, catalogue)
@@ -66,6 +66,11 @@ def _told(explanation: Explanation, differences: dict[str, FactDifference]) -> F
     if len(explanation.components) == 1 and readable:
         return readable[0]
     return differences[explanation.root or ""]
+
+
+def _component(catalogue: Catalogue, name: str) -> Component:
+    """The component's words; a newer report's component goes by its name."""
+    return catalogue.components.get(name) or Component(name, name, name, f"{name} gives other bits")
 
 
 def _sentence(subject: str) -> str:

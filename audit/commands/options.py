@@ -26,13 +26,13 @@ def deliver(text: str, options: argparse.Namespace, inputs: Sequence[str] = ()) 
             if os.path.exists(options.output) and os.path.exists(name) and os.path.samefile(options.output, name):
                 raise AuditError(f"-o {options.output} would replace a report that was read; choose another file")
         write(options.output, text)
-    elif not options.quiet:
+    elif not options.quiet and sys.stdout is not None:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
 def color() -> bool:
     """Whether to colour: a person's terminal, and NO_COLOR (no-color.org) is not set."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def write(path: str, text: str) -> None:

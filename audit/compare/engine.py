@@ -9,7 +9,7 @@ import msgspec
 
 from audit.causes import attribute, next_step, settings, words
 from audit.compare import environment, results
-from audit.compare.groups import groups
+from audit.compare.groups import fullest, groups
 from audit.compare.side import Measured
 from audit.errors import DIFFERS, INCOMPLETE, SAME
 from reports import fingerprint
@@ -81,15 +81,17 @@ def compare(sides: list[Measured], fail_on: FailOn = "numeric", notes: list[str]
     """Compare two or more sides. The reference is the first side of the largest group (of two: the first side)."""
     rows = catalogue()
     grouped = groups(sides)
-    reference = grouped[0][0]
-    others = [group[0] for group in grouped[1:]] or [side for side in sides if side is not reference][:1]
+    reference = fullest(grouped[0])
+    # Where all agree, the comparison in depth is with another member; what has no results is compared by its facts.
+    rest = [side for side in [*grouped[0], *sides] if side is not reference]
+    others = [fullest(group) for group in grouped[1:]] or rest[:1]
     pairs = [_pair(reference, other, rows) for other in others]
     found = _results(pairs, sides)
     causes = [cause for pair in pairs for cause in _causes(pair, found, rows)]
     blamed = {name for cause in causes for name in cause.components}
     whole = _with_reasons(environment.compare(sides, rows), found, blamed, sides, rows)
     verdict, status = _verdict(found, whole, sides, fail_on)
-    firsts = {pair.b.label: pair.first() for pair in pairs}
+    firsts = {id(pair.b): pair.first() for pair in pairs}
     return Comparison(
         format=FORMAT,
         version=VERSION,
@@ -99,7 +101,10 @@ def compare(sides: list[Measured], fail_on: FailOn = "numeric", notes: list[str]
         environment=Environment(whole.differences, [*_not_compared(pairs, sides), *whole.not_compared], whole.same),
         causes=causes,
         ruled_out=_ruled_out(found, whole, blamed, rows),
-        groups=[Group([side.label for side in group], firsts.get(group[0].label)) for group in grouped],
+        groups=[
+            Group([side.label for side in group], None if reference in group else firsts.get(id(fullest(group))))
+            for group in grouped
+        ],
         hazards=_hazards(sides),
         notes=notes or [],
         exit=status,
@@ -114,20 +119,39 @@ def _pair(a: Measured, b: Measured, rows: Catalogue) -> _Pair:
     partings = [results.job(name, a, b) for name in sorted(jobs, key=lambda name: (name == "python", name))]
     battery = results.battery(a, b)
     symptoms = attribute.symptoms(battery, [row for one in partings for row in one.rows])
-    chosen = attribute.components(symptoms, battery.agreeing)
-    return _Pair(a, b, battery, partings, environment.compare([a, b], rows), symptoms, chosen)
+    changed = environment.compare([a, b], rows)
+    rounding = any("fpu" in one.components and one.kind == "numeric" for one in changed.differences)
+    chosen = attribute.components(symptoms, battery.agreeing, rounding)
+    return _Pair(a, b, battery, partings, changed, symptoms, chosen)
+
+
+_WORST = ("diverged", "nondeterministic", "not-comparable", "not-measured", "within-tolerance", "identical")
 
 
 def _results(pairs: list[_Pair], sides: list[Measured]) -> Results:
-    """The results of all sides: those of the first pair, with every pair's verdict counted."""
-    first = pairs[0]
+    """The results of all pairs: an operator agrees if it agrees in every pair, and a job is as good as its worst."""
     unstable = dict.fromkeys(
         [one.unstable for pair in pairs for one in pair.partings if one.unstable]
         + [f"operator {name}" for pair in pairs for name in pair.battery.unstable]
     )
-    operators = first.battery.summary()
-    jobs = [_fingerprints(one.result, sides) for one in first.partings]
-    return Results(_results_verdict(pairs, sides), first.first(), operators, jobs, list(unstable))
+    first = next(filter(None, (pair.first() for pair in pairs)), None)
+    jobs: dict[str, JobResult] = {}
+    for one in sorted(
+        (one.result for pair in pairs for one in pair.partings), key=lambda one: _WORST.index(one.verdict)
+    ):
+        jobs.setdefault(one.name, _fingerprints(one, sides))
+    operators = _merged([pair.battery for pair in pairs]).summary()
+    return Results(_results_verdict(pairs, sides), first, operators, list(jobs.values()), list(unstable))
+
+
+def _merged(batteries: list[results.Battery]) -> results.Battery:
+    differing = {
+        operator.name: (operator, difference) for one in batteries[::-1] for operator, difference in one.differing
+    }
+    agreeing = {
+        operator.name: operator for one in batteries for operator in one.agreeing if operator.name not in differing
+    }
+    return results.Battery(list(agreeing.values()), list(differing.values()))
 
 
 def _fingerprints(result: JobResult, sides: list[Measured]) -> JobResult:
@@ -233,7 +257,9 @@ def _verdict(found: Results, whole: Environment, sides: list[Measured], fail_on:
         return "not-comparable", INCOMPLETE
     if kinds & counted:
         return "differs", DIFFERS
-    if any(side.incomplete for side in sides) or any(job.verdict == "not-comparable" for job in found.jobs):
+    ran = {name for side in sides for name in side.jobs}
+    unequal = any(name not in side.jobs for name in ran for side in sides)
+    if unequal or any(side.incomplete for side in sides) or any(job.verdict == "not-comparable" for job in found.jobs):
         return "incomplete", INCOMPLETE
     return "same", SAME
 

@@ -43,6 +43,7 @@ def battery(a: Measured, b: Measured) -> Battery:
     """Every operator that both sides have. Hazards are not compared, nor what a side did not repeat itself."""
     found = Battery()
     mine, its = a.operators, b.operators
+    shaken = {side.label: _shaken(side) for side in (a, b)}
     for name in [*mine, *(name for name in its if name not in mine)]:
         reason = _not_comparable(name, mine.get(name), its.get(name), a, b)
         if reason is not None:
@@ -50,7 +51,11 @@ def battery(a: Measured, b: Measured) -> Battery:
                 found.not_compared.append(NotCompared(f"operator {name}", reason))
             continue
         one, two = mine[name], its[name]
+        through = {one.component, *one.through}
         shaky = [side.label for side, operator in ((a, one), (b, two)) if operator.repeats]
+        if one.result and two.result and one.result.digest != two.result.digest:
+            # What passes through a component that a side does not repeat may differ for that reason alone.
+            shaky += [side.label for side in (a, b) if through & shaken[side.label] and not shaky]
         assert one.result
         assert two.result
         if shaky:
@@ -66,6 +71,11 @@ def battery(a: Measured, b: Measured) -> Battery:
             )
             found.differing.append((one, difference))
     return found
+
+
+def _shaken(side: Measured) -> set[str]:
+    """The components of the operators that a side does not repeat."""
+    return {operator.component for operator in side.operators.values() if operator.repeats and not operator.hazard}
 
 
 def _not_comparable(name: str, one: Operator | None, two: Operator | None, a: Measured, b: Measured) -> str | None:
@@ -109,6 +119,9 @@ def job(name: str, a: Measured, b: Measured) -> Parting:
     parting = next(_partings(one.trace, two.trace), None)
     if parting is None and one.trace.digest == two.trace.digest:
         return Parting(_result(name, "nondeterministic" if shaky else "identical", one, two, None), unstable=words)
+    if parting is None and shaky is None:
+        reason = f"the two runs are not the same sequence of calls ({one.trace.steps} and {two.trace.steps} steps)"
+        return Parting(JobResult(name, "not-comparable", reason=reason))
     if parting is None or (shaky is not None and shaky <= parting):
         # What a machine does not repeat masks what follows it, not what came before.
         return Parting(_result(name, "nondeterministic", one, two, None), unstable=words)

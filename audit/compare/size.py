@@ -13,6 +13,9 @@ from audit.compare import sketch, ulp
 from reports.comparison import Example, Size, Ulp
 from reports.report import Observation
 
+_MOST = 1 << 24
+"""Elements beyond which a sketch is not decoded: every element's cell has to be looked at."""
+
 
 def measure(a: Observation, b: Observation, shape: list[int] | None = None, dtype: str = "") -> Size:
     """The size of the difference of two observations of one tensor. `shape` and `dtype`, where the observations do not
@@ -61,9 +64,8 @@ def _numbers(a: Observation, b: Observation, dtype: str, shape: list[int], count
     seen = len(one) // parts
     pairs = list(zip(one, two, strict=True))
     unequal = [i for i, (x, y) in enumerate(pairs) if x.bits != y.bits]
-    distances = sorted(
-        abs(x.place - y.place) for x, y in pairs if x.bits != y.bits and x.place is not None and y.place is not None
-    )
+    # NaN, infinities and signed zeros have no distance; they are counted apart.
+    distances = sorted(abs((x.place or 0) - (y.place or 0)) for x, y in pairs if x.bits != y.bits and _measurable(x, y))
     exact = seen >= count
     differing: int | None = len({i // parts for i in unequal}) if exact else None
     norm, reason = None, ""
@@ -71,13 +73,14 @@ def _numbers(a: Observation, b: Observation, dtype: str, shape: list[int], count
         recovered, norm = _from_sketch(a, b, count * parts)
         if recovered is not None:
             differing = len({index // parts for index, _ in recovered})
-            distances = sorted(abs(distance) for _, distance in recovered)
+            if all(_measurable(*pairs[i]) for i in unequal):
+                distances = sorted(abs(distance) for _, distance in recovered)
         else:
             reason = f"estimated from {seen} of {count:,} elements; too many differ to recover them all"
     return Size(
         elements=count,
         differing=differing,
-        fraction=(differing / count) if differing is not None else (len(unequal) / len(one) or None),
+        fraction=differing / count if differing is not None else (len({i // parts for i in unequal}) / seen or None),
         seen=seen,
         ulp=_summary(distances, pairs),
         ulp_norm=norm,
@@ -91,7 +94,7 @@ def _numbers(a: Observation, b: Observation, dtype: str, shape: list[int], count
 
 
 def _from_sketch(a: Observation, b: Observation, count: int) -> tuple[list[tuple[int, int]] | None, float | None]:
-    if a.sketch is None or b.sketch is None:
+    if a.sketch is None or b.sketch is None or count > _MOST:
         return None, None
     found = sketch.difference(
         base64.b64decode(a.sketch, validate=True), base64.b64decode(b.sketch, validate=True), count
@@ -118,6 +121,11 @@ def _rtol(pairs: list[tuple[ulp.Element, ulp.Element]]) -> float | None:
             return None
         worst = max(worst, abs(x.value - y.value) / abs(x.value))
     return worst or None
+
+
+def _measurable(x: ulp.Element, y: ulp.Element) -> bool:
+    nan = x.place is None or y.place is None
+    return not (nan or _infinite(x) or _infinite(y) or x.place == 0 == y.place)
 
 
 def _infinite(element: ulp.Element) -> bool:

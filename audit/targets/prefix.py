@@ -153,8 +153,9 @@ class _Reader:
                 continue
             *lines, buffer = buffer.split(b"\n")
             for line in lines:
-                if line.startswith(self.token):
-                    yield json.loads(line[len(self.token) :])
+                record = _decoded(line[len(self.token) :]) if line.startswith(self.token) else None
+                if record is not None:
+                    yield record
                 elif line.strip():
                     self.noise = (self.noise + line + b"\n")[-_KEPT_STDERR:]
 
@@ -166,7 +167,8 @@ class _Reader:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             selector.register(self.process.stderr, selectors.EVENT_READ)
             deadline = time.monotonic() + self.seconds
-            _enlarge(self.process.stdout.fileno())
+            for stream in (self.process.stdout, self.process.stderr):
+                _enlarge(stream.fileno())
             while self.process.stdout.fileno() in {key.fd for key in selector.get_map().values()}:
                 events = selector.select(max(0.0, deadline - time.monotonic()))
                 if not events or time.monotonic() > deadline:  # silent, or nothing but noise
@@ -203,6 +205,15 @@ class _Reader:
             if lines:
                 return lines[-1].strip()[:200]
         return ""
+
+
+def _decoded(frame: bytes) -> Record | None:
+    """A framed record, or None for what only looks like one."""
+    try:
+        record = json.loads(frame)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _could_be_frame(buffer: bytes, token: bytes) -> bool:

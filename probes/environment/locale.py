@@ -52,7 +52,7 @@ def zone() -> str:
     """The zone's name, "Europe/Berlin", where the system has it, else its abbreviation, "CET". Raises Absent."""
     asked = os.environ.get("TZ", "").lstrip(":")
     if asked:
-        return asked.split("zoneinfo/")[-1]
+        return asked.split("zoneinfo/")[-1] if "zoneinfo/" in asked or "/" not in asked[:1] else os.path.basename(asked)
     try:
         target = os.path.realpath("/etc/localtime")
         if "zoneinfo/" in target:

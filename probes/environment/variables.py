@@ -127,6 +127,8 @@ def shown(name: str, value: Optional[str]) -> Optional[str]:
         return "(set)"
     if name == "TZ":  # Europe/Berlin is no path
         value = re.sub(r"^:?/.*zoneinfo/", "", value)
+        value = value if not value.lstrip(":").startswith("/") else privacy.without_folders(value)
     else:
         value = privacy.without_folders(value)
+    value = re.sub(r"((?:GPU|MIG)-)[0-9a-fA-F-]+", r"\1...", value)  # a device's UUID says which machine it is
     return value if len(value) <= privacy.TEXT_LIMIT else value[: privacy.TEXT_LIMIT - 3] + "..."

@@ -64,7 +64,7 @@ def test_a_dead_operator_is_left_out_and_the_rest_is_kept() -> None:
         "reason": "SIGSEGV",
     }
     assert by_name["libm.exp"]["result"] == by_name["blas.dot"]["result"] == {"digest": "00"}
-    assert "incomplete" not in target
+    assert target["incomplete"] == ["operator numpy.argsort: SIGSEGV"]
     # Machine facts are asked for once, and what is finished or deadly is not run again.
     assert [request.get("machine", False) for request in child.requests] == [True, False]
     assert child.requests[1]["skip"] == ["libm.exp", "numpy.argsort"]
@@ -78,8 +78,26 @@ def test_a_battery_that_keeps_dying_is_given_up() -> None:
     child = Child(answer)
     target = capture(Plan(jobs=(), repeat=1), child, quiet)
     assert len(child.requests) == DEATHS
-    assert target["incomplete"] == [f"operators: given up after {DEATHS} dead processes"]
+    assert target["incomplete"][0] == f"operators: given up after {DEATHS} dead processes"
+    assert target["incomplete"][-1] == f"operators: {DEATHS - 5} more failed"
     assert {one["status"] for one in target["battery"]["operators"]} == {"timeout"}
+
+
+def test_an_operator_that_dies_in_a_later_run_is_not_called_repeatable() -> None:
+    def answer(request: Request) -> Iterator[Record]:
+        if "libm.exp" not in request["skip"]:
+            yield begin("libm.exp")
+            if request["run"] == 1:
+                raise Died("failed", "SIGSEGV")
+            yield operator("libm.exp")
+        yield EFFECT
+        yield {"end": 0.5}
+
+    target = capture(Plan(jobs=(), repeat=2), Child(answer), quiet)
+    assert target["battery"]["operators"] == [
+        {"name": "libm.exp", "component": "libm", "status": "failed", "reason": "SIGSEGV"}
+    ]
+    assert target["incomplete"] == ["operator libm.exp: SIGSEGV"]
 
 
 def test_an_interpreter_that_gives_no_facts_is_no_target() -> None:

@@ -34,6 +34,8 @@ def scrub(value: Any) -> Any:
 
 def _scrub(value: Any, pairs: List[Tuple[str, str]]) -> Any:
     if isinstance(value, str):
+        if not value.isascii():
+            value = value.encode("utf-8", "replace").decode("utf-8")  # bytes that are no text came as surrogates
         if "/" in value or "\\" in value:
             for old, new in pairs:
                 value = value.replace(old, new)
@@ -48,4 +50,4 @@ def _scrub(value: Any, pairs: List[Tuple[str, str]]) -> Any:
 
 def without_folders(text: str) -> str:
     """Every path in `text` reduced to its base name: "/home/me/libftz.so" becomes "libftz.so"."""
-    return re.sub(r"(?:~|[A-Za-z]:(?=[\\/]))?[^\s:;,=]*[/\\]([^\s:;,=/\\]*)", r"\1", text)
+    return re.sub(r"(?:~|(?<![A-Za-z])[A-Za-z]:(?=[\\/]))?[^\s:;,=]*[/\\]([^\s:;,=/\\]*)", r"\1", text)
