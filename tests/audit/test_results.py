@@ -166,3 +166,59 @@ def test_several_machines_are_grouped_and_the_largest_group_is_the_reference() -
     assert first
     assert first.tensor == "y"
     assert first.labels == ["b", "odd"]
+
+
+def test_a_report_without_results_hides_no_divergence_of_others() -> None:
+    odd = job({"y": [4.0]})
+    bare = {"os__name": "Linux"}
+    for order in ("abc", "acb", "cab", "bca"):
+        made = {"a": side("a", job(), **bare), "b": side("b", odd, **bare), "c": side("c", **bare)}
+        comparison = compare([made[name] for name in order])
+        assert comparison.results.verdict == "diverged", order
+        assert sorted(label for group in comparison.groups for label in group.labels) == ["a", "b"]
+        assert comparison.environment.not_compared[0].reason.startswith("c has none")
+
+
+def test_with_several_groups_a_job_is_as_good_as_its_worst_pair() -> None:
+    equal = [operator("libm.exp", "00")]
+    moved = [operator("libm.exp", "01")]
+    a, b = side("a", job(), equal), side("b", job(), equal)
+    c, d = side("c", job(), moved), side("d", job({"y": [4.0]}), equal)
+    comparison = compare([a, b, c, d])
+    assert [group.labels for group in comparison.groups] == [["a", "b"], ["c"], ["d"]]
+    assert [one.verdict for one in comparison.results.jobs] == ["diverged"]
+    assert comparison.results.operators.by_component == {"libm": [0, 1]}
+    assert comparison.ruled_out == []
+
+
+def test_what_passes_through_an_unsteady_component_is_masked() -> None:
+    shaky = [operator("blas.dot", "00", repeats=["01"]), operator("random.normal", "05", through=["blas"])]
+    steady = [operator("blas.dot", "00"), operator("random.normal", "04", through=["blas"])]
+    comparison = compare([side("a", operators=steady), side("m", operators=shaky)])
+    assert comparison.results.verdict == "nondeterministic"
+    assert comparison.causes == []
+
+
+def test_other_calls_are_not_nondeterminism() -> None:
+    shorter = Job("numpy", trace=trace(ROWS, INPUTS, steps=2), runs=2)
+    comparison = compare([side("a", job()), side("b", shorter)])
+    assert comparison.results.jobs[0].verdict == "not-comparable"
+    assert "3 and 2 steps" in comparison.results.jobs[0].reason
+    assert comparison.exit == 3
+
+
+def test_a_list_that_could_not_be_read_is_no_list_of_nothing() -> None:
+    numpy = {"packages__numpy__version": "2.4.6"}
+    listed = side("a", **numpy, packages__count=1)
+    unread = side("b", os__name="Linux")
+    assert compare([listed, unread]).environment.differences == []
+    gone = side("c", packages__count=0)
+    assert [one.fact for one in compare([listed, gone]).environment.differences if "numpy" in one.fact] == [
+        "packages.numpy.version"
+    ]
+
+
+def test_a_job_that_one_side_lacks_makes_the_comparison_incomplete() -> None:
+    both = [operator("libm.exp", "00")]
+    comparison = compare([side("a", job(), both), side("b", None, both)])
+    assert (comparison.results.verdict, comparison.verdict, comparison.exit) == ("identical", "incomplete", 3)
