@@ -45,12 +45,17 @@ def to_text(whole: Dict[str, Any]) -> str:
 
 
 def _layout(value: Any, depth: int) -> str:
-    compact = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
-    if depth == 0 or len(compact) <= _LINE or not isinstance(value, (dict, list)):
-        return compact
+    """Compact JSON where it fits on a line, else one line an item, down to `depth`."""
+    if depth == 0 or not value or not isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     if isinstance(value, list):
-        return "[\n" + ",\n".join(_layout(item, depth - 1) for item in value) + "\n]"
-    return "{\n" + ",\n".join(json.dumps(key) + ":" + _layout(item, depth - 1) for key, item in value.items()) + "\n}"
+        first, last, parts = "[", "]", [_layout(item, depth - 1) for item in value]
+    else:
+        first, last = "{", "}"
+        parts = [json.dumps(key) + ":" + _layout(item, depth - 1) for key, item in value.items()]
+    if sum(map(len, parts)) <= _LINE and not any("\n" in part for part in parts):
+        return first + ",".join(parts) + last
+    return first + "\n" + ",\n".join(parts) + "\n" + last
 
 
 def write(path: str, content: str) -> None:

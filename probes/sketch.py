@@ -160,7 +160,26 @@ def _fast(tensor: Tensor, numpy: Any) -> bytes:
 
 
 def _plan(count: int, numpy: Any) -> _Plan:
-    """`code` and `place` for the indices 0 to count-1, sorted by cell; numpy's arithmetic is exact mod 2**64."""
+    """The elements 0 to count-1 sorted by cell; numpy's arithmetic is exact mod 2**64."""
+    factor, cell, sign = (column[..., :count] for column in _columns(max(count, 1 << 14), numpy))
+    cell = cell.ravel()
+    order = numpy.argsort(cell, kind="stable")
+    sizes = numpy.bincount(cell, minlength=ROWS * CELLS)
+    cells = numpy.flatnonzero(sizes)
+    starts = (numpy.cumsum(sizes) - sizes)[cells]
+    sign = sign.ravel()[order]
+    order = order % count if count else order
+    return _Plan(order, sign, sign * factor[order], cells, starts)
+
+
+_widest: List[Tuple[Any, Any, Any]] = []
+
+
+def _columns(count: int, numpy: Any) -> Tuple[Any, Any, Any]:
+    """`code`, and for every row `place` as cell and sign mod 2**64, of at least the indices 0 to count-1: an element's
+    are the same in a tensor of any size, so they are computed once."""
+    if _widest and len(_widest[-1][0]) >= count:
+        return _widest[-1]
 
     def mixed(half: Any) -> Any:
         half = ((half ^ (half >> word(16))) * word(0x85EBCA6B)) & word(HALF)
@@ -172,12 +191,6 @@ def _plan(count: int, numpy: Any) -> _Plan:
     factor = mixed(low ^ word(0x9E3779B9)) << word(32) | low
     rows = numpy.arange(ROWS, dtype=word)[:, None]
     bits = factor >> (word(32) + word(4) * rows)
-    cell = ((bits & word(7)) + rows * word(CELLS)).astype(numpy.uint8).ravel()
-    order = numpy.argsort(cell, kind="stable")
-    sizes = numpy.bincount(cell, minlength=ROWS * CELLS)
-    cells = numpy.flatnonzero(sizes)
-    starts = (numpy.cumsum(sizes) - sizes)[cells]
-    # 1 or -1 mod 2**64
-    sign = (word(1) - ((bits >> word(2)) & word(2))).ravel()[order]
-    order = order % count if count else order
-    return _Plan(order, sign, sign * factor[order], cells, starts)
+    cell = ((bits & word(7)) + rows * word(CELLS)).astype(numpy.uint8)
+    _widest[:] = [(factor, cell, word(1) - ((bits >> word(2)) & word(2)))]
+    return _widest[-1]

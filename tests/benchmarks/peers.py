@@ -17,13 +17,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audit.targets import bundle
+from audit.targets.prefix import PrefixTarget
 
 ROOT = Path(__file__).parent.parent.parent
 PEERS = ROOT / ".venv" / "peers"
 RUNS = 9
 
-FILLERS = ["six", "toml", "attrs", "idna", "tabulate", "wheel"]
-MORE = ["click", "colorama", "iniconfig", "packaging", "pluggy", "pyyaml", "zipp", "tqdm", "certifi", "filelock"]
+FILLERS = [
+    *("six", "toml", "attrs", "idna", "tabulate", "wheel", "click", "colorama", "iniconfig", "packaging"),
+    *("pluggy", "pyyaml", "zipp", "tqdm", "certifi", "filelock", "fsspec"),
+]
+MORE = [
+    *("cachetools", "charset-normalizer", "decorator", "distlib", "docutils", "isodate", "jmespath", "markdown"),
+    *("networkx", "ply", "pyasn1", "pycparser", "pyparsing", "pytz", "soupsieve", "texttable", "tomlkit", "toolz"),
+    *("urllib3", "webencodings"),
+]
 
 WATERMARK = (
     "import numpy, watermark\nprint(watermark.watermark(python=True, machine=True, packages='numpy', conda=True))"
@@ -63,7 +71,7 @@ def distributions(python: str) -> int:
 def facts(python: str) -> tuple[float, int]:
     """Seconds that all facts take besides the interpreter's start and numpy's import, and how many have a value."""
     script = bundle.script("audit-benchmark", {"work": "facts", "machine": True})
-    whole, output = median([python, "-"], script)
+    whole, output = median([python, "-c", bundle.LOADER], script)
     bare, _ = median([python, "-c", "import numpy"])
     count = 0
     for line in output.splitlines():
@@ -76,13 +84,8 @@ def facts(python: str) -> tuple[float, int]:
 
 def battery(python: str) -> float:
     """Seconds of one run of the battery besides imports, as the child that ran it measured them."""
-    script = bundle.script("audit-benchmark", {"work": "operators"})
-    seconds = []
-    for _ in range(RUNS):
-        output = subprocess.run([python, "-"], input=script, stdout=subprocess.PIPE, check=True).stdout
-        last = [line for line in output.splitlines() if line.startswith(b"audit-benchmark ")][-1]
-        seconds.append(json.loads(last.split(b" ", 1)[1])["end"])
-    return statistics.median(seconds)
+    target = PrefixTarget([], python)
+    return statistics.median([list(target.launch({"work": "operators"}))[-1]["end"] for _ in range(RUNS)])
 
 
 def row(what: str, seconds: float, note: str = "") -> None:
@@ -90,8 +93,9 @@ def row(what: str, seconds: float, note: str = "") -> None:
 
 
 def main() -> int:
-    python = environment(PEERS / "20", ["numpy", "watermark", "session-info2", *FILLERS])
-    more = environment(PEERS / "more", ["numpy", "watermark", "session-info2", *FILLERS, *MORE])
+    python = environment(PEERS / "few", ["numpy", *FILLERS])
+    more = environment(PEERS / "many", ["numpy", *FILLERS, *MORE])
+    peers = environment(PEERS / "peers", ["numpy", "watermark", "session-info2"])
     few, many = distributions(python), distributions(more)
     print(f"medians of {RUNS} fresh processes on {os.cpu_count()} CPUs\n")
 
@@ -113,8 +117,8 @@ def main() -> int:
     row("audit --help", median([*audit, "--help"])[0])
 
     print("\npeers, whole processes")
-    row("watermark", *_peer([python, "-c", WATERMARK]))
-    row("session_info2", *_peer([python, "-c", SESSION]))
+    row("watermark", *_peer([peers, "-c", WATERMARK]))
+    row("session_info2", *_peer([peers, "-c", SESSION]))
     try:
         torch = environment(PEERS / "torch", ["numpy", "torch==2.13.0"])
     except subprocess.CalledProcessError:
