@@ -15,7 +15,6 @@ from audit.progress import Progress
 from audit.targets import bundle
 from audit.targets.prefix import PrefixTarget, find_python
 from probes import assemble, session
-from probes.__main__ import plan
 from reports import codec, render
 from reports.render.pages.run import RunSummary
 
@@ -26,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     label = (options.label or assemble.default_label()).encode("utf-8", "replace").decode("utf-8")
     path = options.output or _free(assemble.file_name(label))
     _refuse_unwritable(path)
-    wanted = plan(options.job or ["auto"], options.repeat, options.verify, options.whole_step)
+    wanted = session.plan(options.job or ["auto"], options.repeat, options.verify, options.whole_step)
     warnings = []
     if chosen == "audit's own":
         warnings.append("no active environment: measured audit's own Python; name yours with --python")
@@ -78,7 +77,7 @@ def _refuse_unwritable(path: str) -> None:
 
 
 def _next(path: str) -> str:
-    return f"on the other machine:  audit run -o other.json     then: audit diff {shlex.quote(path)} other.json"
+    return f"on the other machine:  audit run -o other.json    # then: audit diff {shlex.quote(path)} other.json"
 
 
 def _free(path: str) -> str:

@@ -7,7 +7,6 @@ leave an emulator or a container wrapper that this one runs under.
 import argparse
 import json
 import os
-import signal
 import sys
 from typing import Any, Dict, Iterator, List, Optional
 
@@ -32,7 +31,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
     label = options.label or assemble.default_label()
     path = options.output or assemble.file_name(label)
     try:
-        target = session.capture(plan(options.job or ["auto"], max(1, options.repeat)), launch, _notify(options.quiet))
+        target = session.capture(
+            session.plan(options.job or ["auto"], max(1, options.repeat)), launch, _notify(options.quiet)
+        )
     except session.Died as death:
         print("probes.pyz: the interpreter cannot run the probes: {}".format(death), file=sys.stderr)
         return 2
@@ -47,18 +48,6 @@ def main(arguments: Optional[List[str]] = None) -> int:
         print("probes.pyz: incomplete: {}".format(missing), file=sys.stderr)
     print("Saved {} ({} kB). Compare it: audit diff {} OTHER.json".format(path, os.path.getsize(path) // 1000, path))
     return 3 if target.get("incomplete") else 0
-
-
-def plan(names: List[str], repeat: int, verify: bool = False, whole: Optional[int] = None) -> session.Plan:
-    """The plan that `--job` names: auto, none, operators, or jobs."""
-    jobs = tuple(name for name in names if name not in ("auto", "none", "operators"))
-    return session.Plan(
-        jobs=None if "auto" in names else jobs,
-        battery=names != ["none"],
-        repeat=repeat,
-        verify=verify,
-        whole=whole,
-    )
 
 
 def launch(request: session.Request) -> Iterator[session.Record]:
@@ -81,16 +70,9 @@ def launch(request: session.Request) -> Iterator[session.Record]:
     finally:
         _, status = os.waitpid(pid, 0)
     if not ended:
-        raise session.Died("failed", death(-os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)))
-
-
-def death(status: int) -> str:
-    """A dead child's status in words: the signal's name, or the exit status. 128 + n is a shell's word for a signal."""
-    number = -status if status < 0 else status - 128
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "exit status {}".format(status)
+        raise session.Died(
+            "failed", session.death(-os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+        )
 
 
 def _serve(request: session.Request, read: int, write: int) -> None:

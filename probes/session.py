@@ -4,6 +4,7 @@ The launching of processes is not here: `capture` gets a function that starts on
 records. The `audit` command launches through a prefix, the bundle file forks; the rest is the same.
 """
 
+import signal
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from . import VERSION
@@ -39,6 +40,27 @@ class Plan(NamedTuple):
     repeat: int = 2
     verify: bool = False
     whole: Optional[int] = None
+
+
+def plan(names: List[str], repeat: int, verify: bool = False, whole: Optional[int] = None) -> Plan:
+    """The plan that `--job` names: auto, none, operators, or jobs."""
+    jobs = tuple(dict.fromkeys(name for name in names if name not in ("auto", "none", "operators")))
+    return Plan(
+        jobs=None if "auto" in names else jobs,
+        battery=names != ["none"],
+        repeat=repeat,
+        verify=verify,
+        whole=whole,
+    )
+
+
+def death(status: int) -> str:
+    """A dead child's status in words: the signal's name, or the exit status. 128 + n is a shell's word for a signal."""
+    number = -status if status < 0 else status - 128
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "exit status {}".format(status)
 
 
 def capture(plan: Plan, launch: Launch, notify: Notify) -> Dict[str, Any]:

@@ -252,7 +252,8 @@ def _verdict(found: Results, whole: Environment, sides: list[Measured], fail_on:
     counted = {"results": set(), "numeric": {"numeric"}, "any": {"numeric", "performance"}}[fail_on]
     if found.verdict in ("diverged", "nondeterministic"):
         return "differs", DIFFERS
-    nothing = found.verdict == "not-measured" and not (whole.same or whole.differences)
+    wanted = fail_on == "results" or not (whole.same or whole.differences)
+    nothing = found.verdict == "not-measured" and wanted  # comparing nothing is never a pass
     if found.verdict == "not-comparable" or nothing:
         return "not-comparable", INCOMPLETE
     if kinds & counted:

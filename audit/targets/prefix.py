@@ -19,9 +19,8 @@ from pathlib import Path
 
 from audit.errors import TargetError
 from audit.targets import bundle
-from probes.__main__ import death
 from probes.bootstrap import FLOOR
-from probes.session import Died, Record, Request
+from probes.session import Died, Record, Request, death
 
 SECONDS_WITHOUT_PROGRESS = 120.0
 """How long a child may be silent. An emulated interpreter takes 20 s for what a real one does in 0.5 s."""

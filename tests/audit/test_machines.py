@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from audit.compare.engine import compare
@@ -23,6 +24,7 @@ from reports import codec
 from reports.report import Report
 
 MACHINES = record.MACHINES
+SCHEMA = record.ROOT / "reports" / "schema.json"
 
 qemu = pytest.mark.skipif(not shutil.which("qemu-x86_64-static"), reason="no qemu-x86_64-static")
 
@@ -94,6 +96,7 @@ def test_one_machine_agrees_with_itself(tmp_path: Path) -> None:
         assert done.stderr.startswith("operators, run 1 of 2\n")
     done = audit("diff", *files)
     assert done.stdout.startswith("SAME RESULTS, bit for bit.")
+    jsonschema.validate(json.loads(Path(files[0]).read_text()), json.loads(SCHEMA.read_text()))
     comparison = json.loads(audit("diff", *files, "--format", "json").stdout)
     assert comparison["verdict"] == "same"
     assert comparison["results"]["operators"]["compared"] > 500

@@ -140,7 +140,7 @@ def test_facts_alone_can_be_compared() -> None:
     assert (same.results.verdict, same.verdict, same.exit) == ("not-measured", "same", 0)
     other = compare([side("a", cpu__model="A"), side("b", cpu__model="B")])
     assert (other.verdict, other.exit) == ("differs", 1)
-    assert compare([side("a", cpu__model="A"), side("b", cpu__model="B")], "results").exit == 0
+    assert compare([side("a", cpu__model="A"), side("b", cpu__model="B")], "results").exit == 3
 
 
 def test_identity_and_volatile_facts_never_count() -> None:

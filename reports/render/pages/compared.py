@@ -51,6 +51,12 @@ def _not_compared(comparison: Comparison, measured: bool) -> Block | None:
     return sentence("Not", "; ".join(texts), weight=2) if texts else None
 
 
+def missing(comparison: Comparison) -> Section:
+    """What a side could not measure, where results differ all the same."""
+    texts = [f"{name}: {what}" for name, side in sides.named(comparison) for what in side.incomplete]
+    return section(sentence("Missing", "; ".join(texts[:3]), weight=3, optional=True) if texts else None)
+
+
 def why_not_comparable(comparison: Comparison) -> str:
     """Why nothing could be compared, for the first line."""
     reasons = [f"Job {job.name}: {job.reason}" for job in comparison.results.jobs if job.reason]

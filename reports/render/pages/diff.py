@@ -8,7 +8,7 @@ from __future__ import annotations
 from ...comparison import Comparison
 from ..escape import cut
 from .causes import blamed, causes, ruled_out
-from .compared import compared, could_change, rest, why_incomplete, why_not_comparable
+from .compared import compared, could_change, missing, rest, why_incomplete, why_not_comparable
 from .everything import everything
 from .page import Page, Section, Tone, page
 from .where import grouped, in_words, unsteady, unsteady_first, where
@@ -87,6 +87,7 @@ def _sections(comparison: Comparison) -> list[Section]:
         unsteady(comparison),
         grouped(comparison),
         where(comparison),
+        missing(comparison),
         causes(comparison),
         ruled_out(comparison),
     ]
