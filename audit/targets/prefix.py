@@ -101,17 +101,27 @@ class PrefixTarget:
 
 @contextlib.contextmanager
 def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Whatever happens, the child and everything it started are gone afterwards."""
+    """Whatever happens, the child and everything in its process group are gone afterwards.
+
+    SIGTERM comes first: `docker run` and ssh pass it on to what they started elsewhere, which SIGKILL would leave.
+    """
     try:
         yield
     finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _signal(process, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+        _signal(process, signal.SIGKILL)
         process.wait()
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
 
 
 def _enlarge(descriptor: int) -> None:
@@ -188,10 +198,9 @@ class _Reader:
                 time.sleep(_PAUSE)
 
     def status(self) -> int:
-        """The child's exit status; it is ended first if it still runs."""
+        """The child's exit status; 1 for one that had to be given up."""
         if self.timed_out:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+            return 1
         try:
             return self.process.wait(5)
         except subprocess.TimeoutExpired:
