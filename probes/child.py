@@ -21,7 +21,7 @@ import sys
 import time
 from typing import Any, Callable, Dict
 
-from . import environment
+from . import battery, environment
 
 Emit = Callable[[Dict[str, Any]], None]
 
@@ -50,10 +50,10 @@ def serve(request: Dict[str, Any], emit: Emit) -> None:
     # The pure-Python job runs without it, as a plain Python program does.
     if request.get("name") != "python":
         has_numpy()
+    if request["work"] == "operators":
+        battery.preload()
     began = time.perf_counter()
     if request["work"] == "operators":
-        from . import battery
-
         battery.run(emit, skip=request.get("skip", []))
     elif request["work"] == "job":
         _job(request, emit)
