@@ -42,6 +42,12 @@ def uniform(name: str, count: int, bits: int = 24) -> List[float]:
     """`count` floats in [-1, 1), multiples of 2**(1-bits): exact in float32 with 24 bits, in float64 with 53."""
     scale = 2.0 ** (1 - bits)
     shift = 64 - bits
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:  # the same exact arithmetic, faster
+        made: List[float] = (
+            (_words(name, count, numpy) >> numpy.uint64(shift)).astype("float64") * scale - 1.0
+        ).tolist()
+        return made
     return [(value >> shift) * scale - 1.0 for value in integers(name, count)]
 
 
