@@ -11,9 +11,9 @@ import sys
 from typing import Any, Dict, Iterator, List, Optional
 
 from . import VERSION, assemble, child, session
+from .jobs import NAMES
 
 TOKEN = "audit"
-JOBS = ("python", "numpy")
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -21,7 +21,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(prog="probes.pyz", description="Write a full audit report of this interpreter.")
     parser.add_argument("-o", "--output", metavar="FILE", help="the report (default: LABEL.json)")
     parser.add_argument("--label", metavar="NAME", help="the machine's name in comparisons (default: machine-<digest>)")
-    parser.add_argument("--job", action="append", choices=("auto", "none", "operators", *JOBS), help="what to measure")
+    parser.add_argument("--job", action="append", choices=("auto", "none", "operators", *NAMES), help="what to measure")
     parser.add_argument("--repeat", type=int, default=2, metavar="N", help="fresh runs of everything (default: 2)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     options = parser.parse_args(arguments)

@@ -5,10 +5,9 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from .digest import tensor
 from .facts import Absent
+from .jobs import NAMES
 from .operators import COMPONENTS, Operator
 from .sketch import observe
-
-JOBS = ("python", "numpy")
 
 SAMPLES = 64
 """Elements kept of a large result. Fewer than a trace keeps: of 700 operators, 256 elements each are 1 MB, and the
@@ -28,7 +27,7 @@ def preload() -> None:
 def load(absent: Dict[str, str]) -> Iterator[Tuple[Operator, bool]]:
     """All operators that this interpreter can run, component by component, each with whether to sketch its result: a
     job's own trace has the sketches of its calls. `absent` gets the reason for what cannot be run."""
-    places = [("operators." + name, True) for name in COMPONENTS] + [("jobs." + name, False) for name in JOBS]
+    places = [("operators." + name, True) for name in COMPONENTS] + [("jobs." + name, False) for name in NAMES]
     for place, sketched in places:
         try:
             module = importlib.import_module("." + place, __package__)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-JOBS = ("auto", "none", "operators", "python", "numpy")
+from probes.jobs import NAMES
+
+JOBS = ("auto", "none", "operators", *NAMES)
 
 
 def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

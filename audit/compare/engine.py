@@ -270,7 +270,7 @@ def _not_compared(pairs: list[_Pair], sides: list[Measured]) -> list[NotCompared
     found: dict[str, NotCompared] = {}
     unmeasured = [side.label for side in sides if not side.runs]
     if unmeasured and len(unmeasured) < len(sides):
-        found["results"] = NotCompared("results", f"{unmeasured[0]} has none: it was measured with --job none")
+        found["results"] = NotCompared("results", f"{unmeasured[0]} has none; measure it again without --job none")
     for pair in pairs:
         for one in pair.battery.not_compared:
             if pair.a.operators and pair.b.operators:

@@ -9,14 +9,11 @@ from reports.catalogue import Catalogue, Row
 from reports.comparison import Environment, FactDifference, NotCompared
 from reports.report import Facts, Value
 
-MACHINE = ""
-"""The work of facts that stand once a machine."""
-
 
 def compare(sides: list[Measured], catalogue: Catalogue) -> Environment:
     """Facts of all sides: machine facts once, facts in effect work by work (a job's with the same job's)."""
     found = _Found()
-    _compare_facts([side.target.facts for side in sides], MACHINE, sides, catalogue, found)
+    _compare_facts([side.target.facts for side in sides], "", sides, catalogue, found)
     works = [side.works() for side in sides]
     for work in works[0]:
         if all(work in one for one in works):
@@ -42,6 +39,7 @@ class _Found:
 
 
 def _compare_facts(facts: list[Facts], work: str, sides: list[Measured], catalogue: Catalogue, found: _Found) -> None:
+    """work: after which the facts were read; "" for machine facts."""
     for name in sorted(set().union(*facts)):
         row = catalogue.row(name)
         if row is None:
