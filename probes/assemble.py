@@ -15,7 +15,7 @@ _LINE = 160
 
 
 def report(label: str, targets: List[Dict[str, Any]], auditor: Dict[str, str]) -> Dict[str, Any]:
-    """The whole report, keys in a stable order, with its digest."""
+    """The whole report with its digest."""
     whole: Dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -40,19 +40,23 @@ def digest(whole: Dict[str, Any]) -> str:
 
 
 def to_text(whole: Dict[str, Any]) -> str:
-    """The report as it stands in the file: one line a fact, an operator and a step, so that line tools help."""
+    """The report as it stands in the file: one line a fact, an operator and a step, so that line tools help.
+
+    Keys are sorted and line feeds are the only space, so without them, `digest` and `label` the text is what the digest
+    covers: a reader of thousands of files can check it without writing each one anew.
+    """
     return _layout(whole, 6) + "\n"
 
 
 def _layout(value: Any, depth: int) -> str:
     """Compact JSON where it fits on a line, else one line an item, down to `depth`."""
     if depth == 0 or not value or not isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+        return json.dumps(value, ensure_ascii=True, separators=(",", ":"), sort_keys=True)
     if isinstance(value, list):
         first, last, parts = "[", "]", [_layout(item, depth - 1) for item in value]
     else:
         first, last = "{", "}"
-        parts = [json.dumps(key) + ":" + _layout(item, depth - 1) for key, item in value.items()]
+        parts = [json.dumps(key) + ":" + _layout(item, depth - 1) for key, item in sorted(value.items())]
     if sum(map(len, parts)) <= _LINE and not any("\n" in part for part in parts):
         return first + ",".join(parts) + last
     return first + "\n" + ",\n".join(parts) + "\n" + last
