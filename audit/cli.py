@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
 from audit import __version__
-from audit.commands import bundle, diff, run, show
+from audit.commands import bundle, completion, diff, run, show
 from audit.errors import CANNOT, AuditError
+from probes import interrupts, streams
 
-COMMANDS = (run, show, diff, bundle)
+COMMANDS = (run, show, diff, bundle, completion)
 
 EPILOG = """\
 exit status: 0 nothing to report; 1 a difference, drift, divergence or nondeterminism was found;
@@ -37,40 +37,45 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit status. Every refusal is one line on standard error."""
-    options = parser().parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode shows escapes, and no traceback
-    # A scheduler's SIGTERM ends the command as Ctrl-C does: children are ended and nothing is left behind.
-    signal.signal(signal.SIGTERM, _interrupted)
+    with interrupts.installed():  # a scheduler's SIGTERM ends the command as Ctrl-C does, and nothing is left behind
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    command = "audit"
     try:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # without Unicode: escapes, and no traceback
+        options = parser().parse_args(arguments)
+        command = f"audit {options.command}"
         status: int = options.execute(options)
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
     except AuditError as error:
-        print(f"audit {options.command}: {one_line(str(error))}", file=sys.stderr)
+        streams.say(f"{command}: {one_line(str(error))}")
         return error.status
     except KeyboardInterrupt:
-        print(f"audit {options.command}: interrupted; nothing was written", file=sys.stderr)
-        return CANNOT
+        streams.say(f"{command}: interrupted; nothing was written")
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        streams.abandon_output()
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            # The reader (head, less) has seen enough; Python must not complain about it at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            return CANNOT
-        print(f"audit {options.command}: {one_line(str(error))}", file=sys.stderr)
-        return CANNOT
+        streams.say(f"{command}: {one_line(str(error))}")
+        streams.abandon_output()
     except Exception as error:
         if os.environ.get("AUDIT_TRACEBACK"):
             raise
-        # Nothing that a file or a child holds may look like a finding (exit 1), or like a crash.
-        what = one_line(f"{type(error).__name__}: {error}")
-        print(
-            f"audit {options.command}: unexpected {what} (AUDIT_TRACEBACK=1 shows where; please report it)",
-            file=sys.stderr,
-        )
-        return CANNOT
+        streams.say(f"{command}: {_unexpected(error)}")
+    return CANNOT
+
+
+def _unexpected(error: Exception) -> str:
+    """Nothing that a file or a child holds may look like a finding (exit 1), or like a crash."""
+    if isinstance(error, MemoryError) or "failed to map segment" in str(error):
+        return "out of memory; a limit may be set (ulimit -v, or a container's)"
+    what = one_line(f"{type(error).__name__}: {error}")
+    return f"unexpected {what} (AUDIT_TRACEBACK=1 shows where; please report it)"
 
 
 def one_line(message: str) -> str:
@@ -78,7 +83,3 @@ def one_line(message: str) -> str:
     from reports.render.escape import visible
 
     return visible(message)
-
-
-def _interrupted(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt

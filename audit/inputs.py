@@ -1,41 +1,80 @@
-"""What a person named on the command line, as the sides of a comparison: `REPORT[#TARGET]...`."""
+"""What a person named on the command line, as the sides of a comparison: `REPORT[#TARGET]...`, or folders."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from audit.compare.side import Measured
+import msgspec
+
+from audit import reading
+from audit.compare.side import Measured, Outline, Side
 from audit.errors import AuditError, ReportError
-from reports import codec
-from reports.report import Report, Target
+from reports.comparison import NotCompared
+
+SUFFIXES = (".json", ".json.gz")
+"""What the reports of a folder are called; hidden files (one that is being written) are none."""
 
 
-def sides(names: list[str], allow_edited: bool = False) -> tuple[list[Measured], list[str]]:
-    """The sides to compare, in the order given, and what must be said about the files.
+@dataclass(frozen=True)
+class _Asked:
+    """One file to read. target: the wanted one, None for whichever fits; in_folder: it was found, not named."""
 
-    One report with several targets gives its targets. Several reports give the target that all of them have.
+    path: str
+    target: str | None = None
+    in_folder: bool = False
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The sides in the order given; what must be said about the files; reports of a folder that cannot be used."""
+
+    sides: list[Side]
+    notes: list[str]
+    left_out: list[NotCompared]
+
+
+def sides(names: list[str], allow_edited: bool = False, notify: reading.Notify = lambda *_: None) -> Inputs:
+    """The sides to compare.
+
+    One report with several targets gives its targets. Several reports give the target that all of them have. A file
+    that was named must be readable; one of a folder is left out with its reason, and costs nobody else's result.
     Raises ReportError for a file that cannot be used, AuditError if there is nothing to compare.
     """
-    loaded, notes = [], []
-    for name in names:
-        path, wanted = split(name)
-        report, said = _read(path, allow_edited)
-        notes += said
-        loaded.append((path, report, _chosen(path, report, wanted)))
+    asked = [one for name in names for one in _asked(name)]
+    loaded: list[tuple[reading.File, list[Side]]] = []
+    left_out: list[NotCompared] = []
+    files = reading.read([one.path for one in asked], allow_edited, notify)
+    for one, file in zip(asked, files, strict=True):
+        if isinstance(file, ReportError):
+            if not one.in_folder:
+                raise file
+            left_out.append(NotCompared(f"report {Path(one.path).name}", str(file).removeprefix(f"{one.path}: ")))
+        else:
+            loaded.append((file, _chosen(file, one.target)))
+    notes = [note for file, _ in loaded for note in file.notes]
     if len(loaded) == 1:
-        path, report, targets = loaded[0]
-        if len(targets) < 2:
-            raise AuditError(
-                f"{path} has one target ({targets[0].name}); name a second report: audit diff {path} OTHER.json"
-            )
-        found = [Measured(target.name, path, report, target) for target in targets]
-        return found, notes
+        return Inputs(_targets(*loaded[0], left_out), notes, left_out)
+    if not loaded:
+        raise ReportError(f"{names[0]}: none of its {len(left_out)} files can be used; the first: {left_out[0].reason}")
     found = _matched(loaded, notes)
-    notes += _same_twice(found)
-    return _told_apart(found), notes
+    notes += _same_twice([side.outline for side in found])
+    return Inputs(_told_apart(found), notes, left_out)
+
+
+def _asked(name: str) -> list[_Asked]:
+    """The files that a name stands for. Raises AuditError for a folder without reports."""
+    if not os.path.isdir(name):
+        return [_Asked(*split(name))]
+    try:
+        inside = sorted(one for one in os.listdir(name) if one.endswith(SUFFIXES) and not one.startswith("."))
+    except OSError as error:
+        raise AuditError(f"{name}: {error.strerror or error}") from None
+    if not inside:
+        raise AuditError(f"{name}: no report in this folder (*.json, *.json.gz); make one: audit run -o FILE")
+    return [_Asked(os.path.join(name, one), in_folder=True) for one in inside]
 
 
 def split(name: str) -> tuple[str, str | None]:
@@ -46,64 +85,75 @@ def split(name: str) -> tuple[str, str | None]:
     return path, target
 
 
-def _read(path: str, allow_edited: bool) -> tuple[Report, list[str]]:
-    try:
-        return codec.read(path, allow_edited)
-    except codec.CodecError as error:
-        raise ReportError(str(error)) from None
-
-
-def _chosen(path: str, report: Report, wanted: str | None) -> list[Target]:
-    if not report.targets:
-        raise ReportError(f"{path}: it has no target; make it again: audit run -o {path}")
+def _chosen(file: reading.File, wanted: str | None) -> list[Side]:
     if wanted is None:
-        return list(report.targets)
-    found = [target for target in report.targets if target.name == wanted]
+        return file.targets
+    found = [side for side in file.targets if side.outline.target == wanted]
     if not found:
-        names = ", ".join(target.name for target in report.targets)
-        raise ReportError(f"{path}: no target {wanted!r}; it has: {names}")
+        names = ", ".join(side.outline.target for side in file.targets)
+        raise ReportError(f"{file.path}: no target {wanted!r}; it has: {names}")
     return found
 
 
-def _matched(loaded: list[tuple[str, Report, list[Target]]], notes: list[str]) -> list[Measured]:
+def _targets(file: reading.File, chosen: list[Side], left_out: list[NotCompared]) -> list[Side]:
+    """The targets of the only report. Raises AuditError if there is only one."""
+    if len(chosen) < 2:
+        others = f" ({len(left_out)} other files of the folder cannot be used)" if left_out else ""
+        raise AuditError(
+            f"{file.path} has one target ({chosen[0].outline.target}){others}; "
+            f"name a second report: audit diff {file.path} OTHER.json"
+        )
+    return _told_apart([_relabelled(side, side.outline.target) for side in chosen])
+
+
+def _matched(loaded: list[tuple[reading.File, list[Side]]], notes: list[str]) -> list[Side]:
     """One side a report: its only target, or the one that all reports have (host first)."""
-    if all(len(targets) == 1 for _, _, targets in loaded):
-        return [Measured(report.label, path, report, targets[0]) for path, report, targets in loaded]
-    common = [
-        target.name
-        for target in loaded[0][2]
-        if all(any(other.name == target.name for other in targets) for _, _, targets in loaded)
-    ]
+    if all(len(targets) == 1 for _, targets in loaded):
+        return [targets[0] for _, targets in loaded]
+    names = [[side.outline.target for side in targets] for _, targets in loaded]
+    common = [name for name in names[0] if all(name in others for others in names)]
     if not common:
-        names = "; ".join(f"{path}: {', '.join(target.name for target in targets)}" for path, _, targets in loaded)
-        raise AuditError(f"no target is in all reports ({names}); choose with REPORT#TARGET")
+        shown = [f"{file.path}: {', '.join(those)}" for (file, _), those in zip(loaded, names, strict=True)]
+        more = f"; and {len(shown) - 3} more" if len(shown) > 3 else ""
+        raise AuditError(f"no target is in all reports ({'; '.join(shown[:3])}{more}); choose with REPORT#TARGET")
     chosen = "host" if "host" in common else common[0]
-    others = [name for name in common if name != chosen]
+    others = list(dict.fromkeys(name for name in common if name != chosen))
     if others:
         notes.append(f"compared target {chosen}; also in all reports: {', '.join(others)} (choose with REPORT#TARGET)")
-    return [
-        Measured(report.label, path, report, next(target for target in targets if target.name == chosen))
-        for path, report, targets in loaded
-    ]
+    return [next(side for side in targets if side.outline.target == chosen) for _, targets in loaded]
 
 
-def _same_twice(found: list[Measured]) -> list[str]:
-    counts = Counter((side.report.digest, side.target.name) for side in found)
-    twice = [side for side in found if counts[side.report.digest, side.target.name] > 1]
-    return [f"{twice[0].file} and {twice[1].file} are the same report"] if twice else []
+def _same_twice(found: list[Outline]) -> list[str]:
+    first: dict[tuple[str, str], Outline] = {}
+    notes = []
+    for side in found:
+        same = first.setdefault((side.digest, side.target), side)
+        if same is not side:
+            notes.append(f"{same.file} and {side.file} are the same report")
+    return notes if len(notes) < 4 else [*notes[:2], f"{len(notes) - 2} more reports are given twice"]
 
 
-def _told_apart(found: list[Measured]) -> list[Measured]:
+def _told_apart(found: list[Side]) -> list[Side]:
     """Labels that two sides share are replaced: by the file's name, then by label and target, then by position."""
-    names = [side.label for side in found]
+    outlines = [side.outline for side in found]
+    names = [side.label for side in outlines]
     for better in (
-        [Path(side.file).name.removesuffix(".gz").removesuffix(".json") for side in found],
-        [f"{side.label}#{side.target.name}" for side in found],
-        [side.file for side in found],
-        [f"{side.file} ({position + 1})" for position, side in enumerate(found)],
+        [Path(side.file).name.removesuffix(".gz").removesuffix(".json") for side in outlines],
+        [f"{side.label}#{side.target}" for side in outlines],
+        [side.file for side in outlines],
+        [f"{side.file} ({position + 1})" for position, side in enumerate(outlines)],
     ):
         counts = Counter(names)
         if max(counts.values()) == 1:
             break
         names = [new if counts[name] > 1 else name for name, new in zip(names, better, strict=True)]
-    return [replace(side, label=name) for side, name in zip(found, names, strict=True)]
+    return [_relabelled(side, name) for side, name in zip(found, names, strict=True)]
+
+
+def _relabelled(side: Side, label: str) -> Side:
+    if side.outline.label == label:
+        return side
+    if isinstance(side, Measured):
+        return replace(side, label=label)
+    assert isinstance(side, reading.Stored)
+    return replace(side, outline=msgspec.structs.replace(side.outline, label=label))

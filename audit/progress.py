@@ -2,49 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import time
 from types import TracebackType
 from typing import Any
 
+from probes import streams
+
+PATIENCE = 0.5
+"""Seconds for which nothing is said: what is done by then needs no progress, nor the import that shows it."""
+
 
 class Progress:
-    """A context in which `notify(words, done, total)` shows progress; quiet shows nothing."""
+    """A context in which `notify(words, done, total)` shows progress; quiet shows nothing. patience: PATIENCE, or 0
+    for what may say something once and then be silent for long."""
 
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
+    def __init__(self, quiet: bool, patience: float = PATIENCE) -> None:
+        self.quiet = quiet or sys.stderr is None
+        self.patience = patience
+        self.began = time.monotonic()
         self.words = ""
         self.bar: Any = None
         self.task: Any = None
 
     def __enter__(self) -> Progress:
-        if not self.quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-            from rich.progress import Progress as Bar
-
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), TimeElapsedColumn())
-            self.bar = Bar(*columns, console=Console(stderr=True), transient=True)
-            self.bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.bar:
-            self.bar.stop()
+            with contextlib.suppress(OSError):  # the terminal was closed
+                self.bar.stop()
 
     def notify(self, words: str, done: int, total: int) -> None:
         """Say that `done` of `total` (0: not known) of what `words` names is done."""
-        if self.quiet:
+        if self.quiet or time.monotonic() - self.began < self.patience:
             return
+        if sys.stderr.isatty():
+            with contextlib.suppress(OSError):
+                self._move(words, done, total)
+        elif words != self.words:
+            self.words = words
+            streams.say(words)
+
+    def _move(self, words: str, done: int, total: int) -> None:
         if self.bar is None:
-            if words != self.words:
-                self.words = words
-                print(words, file=sys.stderr)
-            return
+            self.bar = _bar()
+            self.bar.start()
         if words != self.words:
             self.words = words
             if self.task is not None:
                 self.bar.remove_task(self.task)
             self.task = self.bar.add_task(words, total=total or None)
         self.bar.update(self.task, completed=done, total=total or None)
+
+
+def _bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)

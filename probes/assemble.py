@@ -1,5 +1,7 @@
 """A report from the targets' parts: identity, order, digest, and the file, written whole or not at all."""
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -7,11 +9,16 @@ import platform
 import re
 import tempfile
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List
+
+from . import interrupts
 
 FORMAT = "audit-report"
 VERSION = 1
 _LINE = 160
+
+_ROOM = 1 << 16
+"""Bytes that the smallest report needs."""
 
 
 def report(label: str, targets: List[Dict[str, Any]], auditor: Dict[str, str]) -> Dict[str, Any]:
@@ -62,8 +69,8 @@ def _layout(value: Any, depth: int) -> str:
     return first + "\n" + ",\n".join(parts) + "\n" + last
 
 
-def write(path: str, content: str) -> None:
-    """Write text to a file as `write_bytes` does; `.gz` is compressed. Raises OSError."""
+def write(path: str, content: str) -> int:
+    """Write text to a file as `write_bytes` does; `.gz` is compressed. Returns the bytes written. Raises OSError."""
     data = content.encode("utf-8")
     if path.endswith(".gz"):
         import gzip
@@ -71,21 +78,21 @@ def write(path: str, content: str) -> None:
         # No time stamp in the header: the same report gives the same file.
         data = gzip.compress(data, mtime=0)
     write_bytes(path, data)
+    return len(data)
 
 
 def write_bytes(path: str, data: bytes) -> None:
     """Write a file whole or not at all: under another name beside it first, then renamed.
 
-    Raises OSError, and then leaves nothing behind.
+    Raises OSError whose `strerror` says why, and then leaves nothing behind.
     """
-    if os.path.exists(path) and not os.path.isfile(path):
-        with open(path, "wb") as file:  # a pipe or /dev/stdout cannot be renamed over
+    if _in_place(path):
+        with interrupts.allowed(), open(path, "wb") as file:  # a pipe waits for its reader
             file.write(data)
         return
-    folder = os.path.dirname(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(prefix=".audit-", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
+    path = _destination(path)
+    with interrupts.held(), _beside(path) as temporary:
+        with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -93,15 +100,75 @@ def write_bytes(path: str, data: bytes) -> None:
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        interrupts.forget()  # nobody may be told that nothing was written
+
+
+def check_writable(path: str) -> None:
+    """Raise the OSError that `write_bytes` would, as far as it can be known before a minute of work."""
+    if _in_place(path):
+        return
+    path = _destination(path)
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, "that file is read-only")
+    with interrupts.held(), _beside(path) as temporary, open(temporary, "wb") as file:
+        file.write(bytes(_ROOM))
+
+
+def _in_place(path: str) -> bool:
+    """Whether it can only be opened and written: a pipe, a device, or another name for a descriptor (/dev/stdout)."""
+    if not os.path.exists(path) or os.path.isdir(path):
+        return False
+    link = os.path.join(os.path.dirname(path), os.readlink(path)) if os.path.islink(path) else path
+    return not os.path.isfile(path) or any(_folder(name).startswith("/proc/") for name in (path, link))
+
+
+def _destination(path: str) -> str:
+    """The file that a link leads to: what is written takes its place, and the link stays."""
+    return os.path.realpath(path) if os.path.islink(path) else path
+
+
+def _folder(path: str) -> str:
+    """The folder that a file is in, as it is called whatever links lead there."""
+    try:
+        return os.path.dirname(os.path.realpath(os.path.join(os.path.dirname(path) or os.getcwd(), "file")))
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, "the current folder does not exist any more") from None
+
+
+@contextlib.contextmanager
+def _beside(path: str) -> Iterator[str]:
+    """The name of a new file in the folder of `path`; gone afterwards, unless it was renamed."""
+    folder = _folder(path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "no folder " + folder)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".audit-", dir=folder)
+    except PermissionError:
+        raise PermissionError(errno.EACCES, "no permission in " + folder) from None
+    os.close(handle)
+    try:
+        yield temporary
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
 
 
 def default_label() -> str:
-    """A name for this machine that does not say its host name: a short digest of it, salted for this purpose."""
-    salted = hashlib.blake2b(platform.node().encode("utf-8", "replace"), digest_size=3, person=b"audit label")
+    """A name for this machine that does not say its host name: a short digest of it, keyed with the machine's secret
+    number (machine-id(5)), so that nobody can confirm a guess; where there is none, at least salted."""
+    name = platform.node().encode("utf-8", "replace")
+    salted = hashlib.blake2b(name, digest_size=3, person=b"audit label", key=_machine_id())
     return "machine-" + salted.hexdigest()
+
+
+def _machine_id() -> bytes:
+    try:
+        with open("/etc/machine-id", "rb") as file:
+            return file.read(64).strip()
+    except OSError:
+        return b""
 
 
 def file_name(label: str) -> str:

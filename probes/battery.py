@@ -4,7 +4,7 @@ import importlib
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from .digest import tensor
-from .facts import Absent
+from .facts import Absent, failure
 from .jobs import NAMES
 from .operators import COMPONENTS, Operator
 from .sketch import observe
@@ -74,4 +74,4 @@ def _result(operator: Operator, sketched: bool) -> Dict[str, Any]:
     except Absent as error:
         return {"status": "absent", "reason": str(error)}
     except Exception as error:  # an operator that raises costs itself only
-        return {"status": "failed", "reason": "{}: {}".format(type(error).__name__, error)}
+        return {"status": "failed", "reason": failure(error)}

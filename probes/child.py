@@ -4,7 +4,10 @@ A record is one JSON object on one framed line (`framed`), written as soon as it
 was measured. The records, in the order in which they can come:
 
     {"start": {"python": "3.11.7"}}                 the interpreter lives and loaded the probes
-    {"machine": {fact: ...}, "jobs": [name ...]}    facts that stand once; the jobs that this interpreter can run
+    {"machine": {fact: ...}, "jobs": [name ...]}    facts that stand once; jobs that need no library
+    {"loading": name}                               about to import a library, which may end the process
+    {"loading": null, "broken": {name: reason}}     it is over; what is installed and cannot be imported
+    {"jobs": [name ...]}                            the jobs that this interpreter can run, with its libraries
     {"begin": {...}}                                about to run it: the one to blame if nothing follows
     {"operator": {...}}                             its result, see `battery.py`
     {"absent": {component: reason}}                 operators that this interpreter cannot run
@@ -15,13 +18,18 @@ was measured. The records, in the order in which they can come:
     {"end": seconds}                                seconds the work itself took
 """
 
+import importlib
 import json
 import os
+import signal
 import sys
 import time
 from typing import Any, Callable, Dict
 
 from . import battery, environment
+
+LIBRARIES = {"numpy": "ndarray"}
+"""What is imported before any work, each with a name that it has unless no more than its folder is left."""
 
 Emit = Callable[[Dict[str, Any]], None]
 
@@ -38,18 +46,24 @@ def framed(token: str, descriptor: int) -> Emit:
 
 
 def serve(request: Dict[str, Any], emit: Emit) -> None:
-    """Do what `request["work"]` says: "facts", "operators", "job" or "gpu"."""
+    """Do what `request["work"]` says: "facts", "operators", "job" or "gpu"; without the libraries that it names."""
+    signal.signal(signal.SIGTERM, _leave)
     emit({"start": {"python": "{}.{}.{}".format(*sys.version_info[:3])}})
     if request["work"] == "gpu":
         emit({"gpu": environment.capture("gpu").records})
         emit({"end": 0.0})
         return
+    for name in request.get("without", []):
+        _bar(name)
     if request.get("machine"):
-        _machine(request, emit)
+        options = environment.Options(verify=bool(request.get("verify")))
+        emit({"machine": environment.capture("machine", options).records, "jobs": ["python"]})
+        if _load("numpy", emit):
+            emit({"jobs": ["python", "numpy"]})
     # Before the clock starts; facts alone need it too: those in effect are of the libraries that a computation loads.
     # The pure-Python job runs without it, as a plain Python program does.
     if request.get("name") != "python":
-        has_numpy()
+        _load("numpy", emit)
     if request["work"] == "operators":
         battery.preload()
     began = time.perf_counter()
@@ -62,18 +76,30 @@ def serve(request: Dict[str, Any], emit: Emit) -> None:
     emit({"end": round(seconds, 4)})
 
 
-def has_numpy() -> bool:
-    """Whether this interpreter can import numpy (and loads it: its libraries are mapped afterwards)."""
-    try:
-        import numpy
-    except Exception:  # a broken installation raises anything; the jobs' own import says what
-        return False
-    return hasattr(numpy, "ndarray")
+def _leave(number: int, frame: object) -> None:
+    """End by SIGTERM, and not as by default at once: temporary folders go on the way out."""
+    sys.exit(128 + number)
 
 
-def _machine(request: Dict[str, Any], emit: Emit) -> None:
-    facts = environment.capture("machine", environment.Options(verify=bool(request.get("verify"))))
-    emit({"machine": facts.records, "jobs": ["python"] + (["numpy"] if has_numpy() else [])})
+def _load(name: str, emit: Emit) -> bool:
+    """Import a library, so that its own libraries are mapped afterwards; whether it can be used."""
+    if name not in sys.modules:
+        emit({"loading": name})
+        broken = {}
+        try:
+            getattr(importlib.import_module(name), LIBRARIES[name])
+        except (Exception, SystemExit) as error:  # a broken installation raises anything
+            if not (isinstance(error, ModuleNotFoundError) and error.name == name):
+                words = "cannot be imported ({}); see what it says: python -c 'import {}'"
+                broken[name] = words.format(type(error).__name__, name)  # its message may name anything
+            _bar(name)
+        emit({"loading": None, "broken": broken})
+    return sys.modules[name] is not None
+
+
+def _bar(name: str) -> None:
+    """Let every import of a library fail at once, and by the usual exception."""
+    sys.modules[name] = None  # type: ignore[assignment]
 
 
 def _job(request: Dict[str, Any], emit: Emit) -> None:

@@ -39,13 +39,13 @@ class Facts:
         except Absent as error:
             self.missing(name, "absent", str(error))
         except PermissionError as error:
-            self.missing(name, "denied", "{}: {}".format(source, error.strerror or error))
+            self.missing(name, "denied", "{}: {}".format(source, error.strerror or "not permitted"))
         except (FileNotFoundError, NotADirectoryError):
             self.missing(name, "absent", "no {}".format(source))
         except (subprocess.TimeoutExpired, TimeoutError):
             self.missing(name, "timeout", "{} gave no answer in time".format(source))
         except Exception as error:  # the contract above: whatever a reading raises costs this fact only
-            self.missing(name, "failed", "{}: {}: {}".format(source, type(error).__name__, error))
+            self.missing(name, "failed", "{}: {}".format(source, failure(error)))
         else:
             self.add(name, value, source)
             return value
@@ -54,6 +54,20 @@ class Facts:
     def value(self, name: str) -> Optional[Value]:
         """The value already recorded under `name`, or None."""
         return self.records.get(name, {}).get("value")
+
+
+def failure(error: BaseException) -> str:
+    """What a report may say of an unforeseen exception: type and line in the probes, "ValueError (cpu, line 7)".
+
+    Never its message, which may quote a path, a variable or a file's content.
+    """
+    own, place, step = __name__.rpartition(".")[0] + ".", "", error.__traceback__
+    while step is not None:
+        module = str(step.tb_frame.f_globals.get("__name__"))
+        if module.startswith(own):
+            place = " ({}, line {})".format(module.rpartition(".")[2], step.tb_lineno)
+        step = step.tb_next
+    return type(error).__name__ + place
 
 
 def text(path: str, limit: int = 1 << 20) -> str:

@@ -5,9 +5,10 @@ records. The `audit` command launches through a prefix, the bundle file forks; t
 """
 
 import signal
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+import time
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-from . import VERSION
+from . import VERSION, interrupts
 
 Request = Dict[str, Any]
 Record = Dict[str, Any]
@@ -15,34 +16,43 @@ Launch = Callable[[Request], Iterator[Record]]
 Notify = Callable[[str, int, int], None]
 """Progress: what is being done in words, how much of it is done, of how much (0: not known)."""
 
+SECONDS_WITHOUT_PROGRESS = 120.0
+"""How long a child may be silent. An emulated interpreter takes 20 s for what a real one does in 0.5 s."""
+
 DEATHS = 20
 """How many times one battery is started again after a death before the rest of its operators is given up."""
 
-
 _NAMED = 5
+
+_SECONDS_BEHIND = 0.3
 
 
 class Died(Exception):
-    """A child ended without its last record. status: failed or timeout; the message is the reason ("SIGSEGV")."""
+    """A child ended without its last record. status: failed or timeout; reason: "SIGSEGV"; said: its last words, for
+    the person at the terminal (never for a report: they may name anything)."""
 
-    def __init__(self, status: str, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, status: str, reason: str, said: str = "") -> None:
+        super().__init__(reason + ("; it said: " + said if said else ""))
         self.status = status
         self.reason = reason
 
 
 class Plan(NamedTuple):
     """What to measure. jobs: names, or None for every job that the interpreter can run. repeat: fresh runs of the
-    battery and of each job. verify: check installed files against their RECORD. whole: a step to record whole."""
+    battery and of each job. verify: check installed files against their RECORD. whole: a step to record whole.
+    partial: an interruption ends the measuring and keeps what there is."""
 
     jobs: Optional[Tuple[str, ...]] = None
     battery: bool = True
     repeat: int = 2
     verify: bool = False
     whole: Optional[int] = None
+    partial: bool = False
 
 
-def plan(names: List[str], repeat: int, verify: bool = False, whole: Optional[int] = None) -> Plan:
+def plan(
+    names: List[str], repeat: int, verify: bool = False, whole: Optional[int] = None, partial: bool = False
+) -> Plan:
     """The plan that `--job` names: auto, none, operators, or jobs."""
     jobs = tuple(dict.fromkeys(name for name in names if name not in ("auto", "none", "operators")))
     return Plan(
@@ -51,6 +61,7 @@ def plan(names: List[str], repeat: int, verify: bool = False, whole: Optional[in
         repeat=repeat,
         verify=verify,
         whole=whole,
+        partial=partial,
     )
 
 
@@ -66,168 +77,246 @@ def death(status: int) -> str:
 def capture(plan: Plan, launch: Launch, notify: Notify) -> Dict[str, Any]:
     """The facts, battery and jobs of one target, in the shape of `reports.report.Target` without its name.
 
-    Raises Died if not even the facts could be had.
+    Raises Died if not even the facts could be had, KeyboardInterrupt if it was interrupted and nothing is to be kept.
     """
-    target: Dict[str, Any] = {"probes": VERSION, "facts": {}, "incomplete": []}
-    session = _Session(plan, launch, notify, target)
-    if plan.battery:
-        session.battery()
-    else:
-        session.facts_only()
-    if not target["facts"]:
-        raise Died("failed", "it sent no facts")
-    for name in session.jobs if plan.jobs is None else plan.jobs:
-        session.job(name)
-    session.gpu()
-    if not target["incomplete"]:
-        del target["incomplete"]
-    return target
+    session = _Session(plan, launch, notify)
+    try:
+        with interrupts.allowed():
+            session.measure()
+    except KeyboardInterrupt:
+        if not (plan.partial and session.facts):
+            raise
+        session.interrupted = True
+    return session.target()
 
 
 class _Session:
-    def __init__(self, plan: Plan, launch: Launch, notify: Notify, target: Dict[str, Any]) -> None:
+    """What was measured so far, as it came in. Nothing is derived before `target`, so that what an interruption leaves
+    is as consistent as what an end leaves."""
+
+    def __init__(self, plan: Plan, launch: Launch, notify: Notify) -> None:
         self.plan = plan
         self.launch = launch
         self.notify = notify
-        self.target = target
-        self.jobs: List[str] = []
+        self.doing = ""
+        self.interrupted = False
+        self.facts: Dict[str, Any] = {}
+        self.effect: Dict[str, Any] = {}  # where there is no battery to hold it
+        self.available: List[str] = []
+        self.without: Dict[str, str] = {}
+        self.lost: List[str] = []
+        self.begun: List[str] = []
+        self.batteries: List[_Battery] = []
+        self.jobs: Dict[str, List[_JobRun]] = {}
 
-    def _request(self, work: str, run: int = 0, **more: Any) -> Request:
-        # Machine facts stand once: the first child of the target brings them.
-        request = dict({"work": work, "run": run}, **more)
-        if not self.target["facts"]:
-            request.update(machine=True, verify=self.plan.verify)
-        return request
+    def measure(self) -> None:
+        if self.plan.battery:
+            for run in range(self.plan.repeat):
+                self._battery(run)
+        else:
+            self._facts_only()
+        if not self.facts:
+            raise Died("failed", "it sent no facts")
+        for name in self._wanted():
+            self.begun.append(name)
+            for run in range(self.plan.repeat):
+                if not self._job(name, run).whole:
+                    break
+        self._gpu()
 
-    def _machine(self, record: Record) -> None:
-        self.target["facts"] = record["machine"]
-        self.jobs = record["jobs"]
+    def _wanted(self) -> Tuple[str, ...]:
+        return tuple(self.available) if self.plan.jobs is None else self.plan.jobs
 
-    def facts_only(self) -> None:
-        self.notify("facts", 0, 0)
-        effect: Dict[str, Any] = {}
-        for record in self.launch(self._request("facts")):
-            if "machine" in record:
-                self._machine(record)
-            effect = record.get("effect", effect)
-        self.target["battery"] = {"facts": effect}
+    def _say(self, words: str, done: int = 0, total: int = 0) -> None:
+        self.doing = words
+        self.notify(words, done, total)
 
-    def gpu(self) -> None:
+    def _ask(self, work: str, run: int = 0, **more: Any) -> Iterator[Record]:
+        """The records of one child. One that dies of importing a library is asked again, of another process, without
+        that library."""
+        while True:
+            request = dict({"work": work, "run": run}, **more)
+            if not self.facts:  # machine facts stand once: the first child of the target brings them
+                request.update(machine=True, verify=self.plan.verify)
+            if self.without:
+                request["without"] = sorted(self.without)
+            loading = None
+            try:
+                for record in self.launch(request):
+                    loading = record.get("loading")
+                    self.facts = record.get("machine", self.facts)
+                    self.available = record.get("jobs", self.available)
+                    self.without.update(record.get("broken", {}))
+                    yield record
+                return
+            except Died as death:
+                if death.reason in interrupts.SIGNALS:
+                    # A scheduler ends all processes of a job together: our own signal may be a little behind.
+                    time.sleep(_SECONDS_BEHIND)
+                if loading is None or loading in self.without:
+                    raise
+                self.without[loading] = death.reason + " while it was imported"
+
+    def _facts_only(self) -> None:
+        self._say("facts")
+        try:
+            for record in self._ask("facts"):
+                self.effect = record.get("effect", self.effect)
+        except Died as death:
+            if not self.facts:
+                raise
+            self.lost.append("facts in effect: " + death.reason)
+
+    def _gpu(self) -> None:
         """NVML in a child of its own: its structures break across versions, and it can hang."""
-        if self.target["facts"].get("gpu.nvml", {}).get("value") is None:
+        if self.facts.get("gpu.nvml", {}).get("value") is None:
             return
-        self.notify("GPUs", 0, 0)
+        self._say("GPUs")
         try:
             for record in self.launch({"work": "gpu"}):
-                self.target["facts"].update(record.get("gpu", {}))
+                self.facts.update(record.get("gpu", {}))
         except Died as death:
-            self.target["facts"]["gpu.count"] = {"status": death.status, "reason": "NVML: " + death.reason}
+            self.facts["gpu.count"] = {"status": death.status, "reason": "NVML: " + death.reason}
 
-    def battery(self) -> None:
-        runs = []
-        for run in range(self.plan.repeat):
-            runs.append(self._battery_run(run))
-        first = runs[0]
-        operators = list(first.operators.values())
-        _mark_hazards(operators, first.effect)
-        failed: List[str] = []
-        for operator in operators:
-            digests = [one.digest(operator["name"]) for one in runs]
-            known = [digest for digest in digests if digest is not None]
-            if len(known) < len(digests):
-                # It died or raised in some run: what is not there cannot agree.
-                late = next((one.operators[operator["name"]] for one in runs if one.failed(operator["name"])), None)
-                if late is not None:
-                    operator.pop("result", None)
-                    operator.update(status=late["status"], reason=late["reason"])
-                    failed.append("operator {}: {}".format(operator["name"], late["reason"]))
-                continue
-            if len(set(known)) > 1 and not operator.get("hazard"):
-                operator["repeats"] = known[1:]
-        self.target["incomplete"] += failed[:_NAMED]
-        if len(failed) > _NAMED:
-            self.target["incomplete"].append("operators: {} more failed".format(len(failed) - _NAMED))
-        self.target["battery"] = {
-            "runs": len(runs),
-            "seconds": [one.seconds for one in runs],
-            "facts": first.effect,
-            "operators": operators,
-            "absent": first.absent,
-        }
-        self._unsteady([one.effect for one in runs])
-
-    def _battery_run(self, run: int) -> "_Battery":
+    def _battery(self, run: int) -> None:
+        words = "operators, run {} of {}".format(run + 1, self.plan.repeat)
+        self._say(words)
         battery = _Battery()
+        self.batteries.append(battery)
         for _ in range(DEATHS):
             dying: Optional[Dict[str, Any]] = None
             try:
-                for record in self.launch(self._request("operators", run, skip=list(battery.operators))):
-                    if "machine" in record:
-                        self._machine(record)
+                for record in self._ask("operators", run, skip=list(battery.operators)):
                     dying = record.get("begin", dying)
                     battery.take(record)
-                    self.notify("operators, run {} of {}".format(run + 1, self.plan.repeat), len(battery.operators), 0)
-                return battery
+                    self._say(words, len(battery.operators))
+                battery.over = True
+                return
             except Died as death:
                 if dying is None or dying["name"] in battery.operators:
                     # It died before the first operator, or after the last: nothing to leave out next time.
-                    if not self.target["facts"]:
+                    if not self.facts:
                         raise
-                    self.target["incomplete"].append("operators: " + death.reason)
-                    return battery
-                battery.operators[dying["name"]] = dict(dying, status=death.status, reason=death.reason)
-        self.target["incomplete"].append("operators: given up after {} dead processes".format(DEATHS))
-        return battery
-
-    def job(self, name: str) -> None:
-        runs: List[Dict[str, Any]] = []
-        seconds: List[float] = []
-        effects: List[Dict[str, Any]] = []
-        for run in range(self.plan.repeat):
-            record, effect, took = self._job_run(name, run)
-            if "status" in record:
-                self.target["incomplete"].append("job {}: {}".format(name, record["reason"]))
-                if not runs:
-                    self.target.setdefault("jobs", []).append(record)
+                    battery.give_up(death.reason)
                     return
-                break
-            runs.append(record)
-            effects.append(effect)
-            seconds.append(took)
-        job = runs[0]
-        job.update(runs=len(runs), seconds=seconds, facts=effects[0])
-        job["repeats"] = [_repeat(job["trace"], other["trace"]) for other in runs[1:]]
-        self.target.setdefault("jobs", []).append(job)
-        self._unsteady(effects)
+                battery.operators[dying["name"]] = dict(dying, status=death.status, reason=death.reason)
+        battery.give_up("given up after {} dead processes".format(DEATHS))
 
-    def _job_run(self, name: str, run: int) -> Tuple[Dict[str, Any], Dict[str, Any], float]:
+    def _job(self, name: str, run: int) -> "_JobRun":
         words = "job {}, run {} of {}".format(name, run + 1, self.plan.repeat)
-        self.notify(words, 0, 0)
-        job: Dict[str, Any] = {}
-        effect: Dict[str, Any] = {}
-        seconds = 0.0
+        self._say(words)
+        one = _JobRun()
         try:
-            for record in self.launch(self._request("job", run, name=name, whole=self.plan.whole)):
-                if "machine" in record:
-                    self._machine(record)
-                elif "progress" in record:
-                    self.notify(words, *record["progress"])
-                job = record.get("job", job)
-                effect = record.get("effect", effect)
-                seconds = record.get("end", seconds)
+            for record in self._ask("job", run, name=name, whole=self.plan.whole):
+                if "progress" in record:
+                    self._say(words, *record["progress"])
+                one.take(record)
         except Died as death:
-            if not self.target["facts"]:
-                raise
-            job = {"name": name, "status": death.status, "reason": death.reason}
-        return job, effect, seconds
+            one.record = {"name": name, "status": death.status, "reason": death.reason}
+        self.jobs.setdefault(name, []).append(one)
+        return one
 
-    def _unsteady(self, effects: List[Dict[str, Any]]) -> None:
-        """Facts in effect that were not the same in all runs of one work: they are compared with nothing."""
-        names = {name for effect in effects for name in effect}
-        values = [{name: effect.get(name, {}).get("value") for name in names} for effect in effects]
-        unsteady = {name for name in names if any(one[name] != values[0][name] for one in values)}
+    def target(self) -> Dict[str, Any]:
+        """The target's part of a report, of whatever there is."""
+        # A run that was not whole counts only where there is no whole one: it is no evidence of repeatability.
+        whole = [one for one in self.batteries if one.over and not one.reason] or self.batteries[:1]
+        operators = _operators(whole[0], [one for one in self.batteries if one.over]) if whole else []
+        target: Dict[str, Any] = {"probes": VERSION, "facts": self.facts, "battery": {"facts": self.effect}}
+        if whole:
+            target["battery"] = {
+                "runs": len(whole),
+                "seconds": [one.seconds for one in whole if one.over],
+                "facts": whole[0].effect,
+                "operators": operators,
+                "absent": whole[0].absent,
+            }
+        if self.jobs:
+            target["jobs"] = [_job_part(runs) for runs in self.jobs.values()]
+        unsteady = _unsteady([one.effect for one in whole])
+        for runs in self.jobs.values():
+            unsteady.update(_unsteady([one.effect for one in runs if one.whole]))
         if unsteady:
-            self.target["unsteady"] = sorted(unsteady.union(self.target.get("unsteady", [])))
+            target["unsteady"] = sorted(unsteady)
+        incomplete = self._incomplete(operators)
+        if incomplete:
+            target["incomplete"] = incomplete
+        return target
+
+    def _incomplete(self, operators: List[Dict[str, Any]]) -> List[str]:
+        """What was asked for and is not there, or not as often; an interruption first, it explains the rest."""
+        told = []
+        if self.interrupted:
+            ahead = ["job " + name for name in self._wanted() if name not in self.begun]
+            more = "; not begun: " + ", ".join(ahead) if ahead else ""
+            told.append("interrupted during {}{}".format(self.doing, more))
+        told += self.lost
+        told += ["{}: {}".format(name, reason) for name, reason in sorted(self.without.items())]
+        told += ["operators: " + one.reason for one in self.batteries if one.reason]
+        failed = [one for one in operators if one.get("status") in ("failed", "timeout")]
+        told += ["operator {}: {}".format(one["name"], one["reason"]) for one in failed[:_NAMED]]
+        if len(failed) > _NAMED:
+            told.append("operators: {} more failed".format(len(failed) - _NAMED))
+        for name, runs in self.jobs.items():
+            told += ["job {}: {}".format(name, one.record["reason"]) for one in runs if not one.whole]
+        return told
+
+
+class _JobRun:
+    """What one run of a job has given: its record, facts in effect after it, the seconds that it took."""
+
+    def __init__(self) -> None:
+        self.record: Dict[str, Any] = {}
+        self.effect: Dict[str, Any] = {}
+        self.seconds = 0.0
+
+    def take(self, record: Record) -> None:
+        self.record = record.get("job", self.record)
+        self.effect = record.get("effect", self.effect)
+        self.seconds = record.get("end", self.seconds)
+
+    @property
+    def whole(self) -> bool:
+        return "status" not in self.record
+
+
+def _job_part(runs: List[_JobRun]) -> Dict[str, Any]:
+    """One job of a report: its first run, what the further ones had else; or why there is none."""
+    whole = [one for one in runs if one.whole]
+    if not whole:
+        return runs[0].record
+    first = whole[0]
+    return dict(
+        first.record,
+        runs=len(whole),
+        seconds=[one.seconds for one in whole],
+        facts=first.effect,
+        repeats=[_repeat(first.record["trace"], other.record["trace"]) for other in whole[1:]],
+    )
+
+
+def _operators(first: "_Battery", batteries: "List[_Battery]") -> List[Dict[str, Any]]:
+    """Every operator as the first run had it, with the digests of the further runs where they are others."""
+    operators = [dict(one) for one in first.operators.values()]
+    _mark_hazards(operators, first.effect)
+    for operator in operators:
+        name = operator["name"]
+        digests = [one.digest(name) for one in batteries]
+        if None in digests:
+            # It died or raised in some run: what is not there cannot agree.
+            late = next((one.operators[name] for one in batteries if one.failed(name)), None)
+            if late is not None:
+                operator.pop("result", None)
+                operator.update(status=late["status"], reason=late["reason"])
+        elif len(set(digests)) > 1 and not operator.get("hazard"):
+            operator["repeats"] = digests[1:]
+    return operators
+
+
+def _unsteady(effects: List[Dict[str, Any]]) -> Set[str]:
+    """Facts in effect that were not the same in all runs of one work: they are compared with nothing."""
+    names = {name for effect in effects for name in effect}
+    values = [{name: effect.get(name, {}).get("value") for name in names} for effect in effects]
+    return {name for name in names if any(one[name] != values[0][name] for one in values)}
 
 
 class _Battery:
@@ -236,6 +325,8 @@ class _Battery:
     def __init__(self) -> None:
         self.operators: Dict[str, Dict[str, Any]] = {}
         self.absent: Dict[str, str] = {}
+        self.over = False  # or it was interrupted
+        self.reason = ""  # why it ended before its end
         self.effect: Dict[str, Any] = {}
         self.seconds = 0.0
 
@@ -246,6 +337,9 @@ class _Battery:
         self.effect = record.get("effect", self.effect)
         self.seconds += record.get("end", 0.0)
 
+    def give_up(self, reason: str) -> None:
+        self.over, self.reason = True, reason
+
     def failed(self, name: str) -> bool:
         return self.operators.get(name, {}).get("status") in ("failed", "timeout")
 
@@ -255,10 +349,11 @@ class _Battery:
 
 
 def _mark_hazards(operators: List[Dict[str, Any]], effect: Dict[str, Any]) -> None:
-    """With a random hash seed, orders of sets vary by design from process to process: shown, never compared."""
+    """With a random hash seed, orders of sets vary by design from process to process: shown, never compared. Where the
+    seed is not known, because the process did not reach its end, it may have been random."""
     from .operators.ordering import DECIDED_BY_HASH_SEED
 
-    if effect.get("python.hash_seed", {}).get("value") == "random":
+    if effect.get("python.hash_seed", {}).get("value", "random") == "random":
         for operator in operators:
             if operator["name"] in DECIDED_BY_HASH_SEED:
                 operator["hazard"] = True

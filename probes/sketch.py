@@ -161,7 +161,7 @@ def _fast(tensor: Tensor, numpy: Any) -> bytes:
 
 def _plan(count: int, numpy: Any) -> _Plan:
     """The elements 0 to count-1 sorted by cell; numpy's arithmetic is exact mod 2**64."""
-    factor, cell, sign = (column[..., :count] for column in _columns(max(count, 1 << 14), numpy))
+    factor, cell, sign = (column[..., :count] for column in columns(max(count, 1 << 14), numpy))
     cell = cell.ravel()
     order = numpy.argsort(cell, kind="stable")
     sizes = numpy.bincount(cell, minlength=ROWS * CELLS)
@@ -175,7 +175,7 @@ def _plan(count: int, numpy: Any) -> _Plan:
 _widest: List[Tuple[Any, Any, Any]] = []
 
 
-def _columns(count: int, numpy: Any) -> Tuple[Any, Any, Any]:
+def columns(count: int, numpy: Any) -> Tuple[Any, Any, Any]:
     """`code`, and for every row `place` as cell and sign mod 2**64, of at least the indices 0 to count-1: an element's
     are the same in a tensor of any size, so they are computed once."""
     if _widest and len(_widest[-1][0]) >= count:

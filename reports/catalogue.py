@@ -5,7 +5,6 @@ The diff engine, attribution, explanations and documentation all read it here; n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -75,20 +74,34 @@ class Catalogue:
         self._exact = {row.fact: row for row in file.facts if "*" not in row.fact}
 
     @cached_property
-    def _families(self) -> list[tuple[re.Pattern[str], Row]]:
-        rows = sorted((row for row in self.rows if "*" in row.fact), key=lambda row: -len(row.fact))
-        return [(re.compile(re.escape(row.fact).replace(r"\*", "(.+)")), row) for row in rows]
+    def _families(self) -> dict[tuple[str, str], list[tuple[str, str, Row]]]:
+        """The families by the first and the last part of their names, the most particular ones first: what stands
+        before and behind the `*`, and the row."""
+        found: dict[tuple[str, str], list[tuple[str, str, Row]]] = {}
+        for row in sorted((row for row in self.rows if "*" in row.fact), key=lambda row: -len(row.fact)):
+            before, _, behind = row.fact.partition("*")
+            found.setdefault(_ends(row.fact), []).append((before, behind, row))
+        return found
 
     def find(self, fact: str) -> tuple[Row, str] | None:
         """The row of a fact and the text that its `*` stands for ("" without one); None for an unknown fact."""
         row = self._exact.get(fact)
         if row is not None:
             return row, ""
-        for pattern, family in self._families:
-            match = pattern.fullmatch(fact)
-            if match:
-                return family, match.group(1)
+        for before, behind, family in self._families.get(_ends(fact), ()):
+            member = fact[len(before) : len(fact) - len(behind)]
+            if member and fact.startswith(before) and fact.endswith(behind):
+                return family, member
         return None
+
+    @cached_property
+    def _below(self) -> dict[str, list[str]]:
+        """The facts (no families) that each fact decides by itself."""
+        found: dict[str, list[str]] = {}
+        for row in self._exact.values():
+            for edge in row.edges:
+                found.setdefault(edge.fact, []).append(row.fact)
+        return found
 
     def decided(self, fact: str) -> list[str]:
         """The facts of some component that `fact` decides, itself or through others (no families); digests, which tell
@@ -96,11 +109,9 @@ class Catalogue:
         found: set[str] = set()
         queue = [fact]
         while queue:
-            above = queue.pop()
-            for row in self.rows:
-                if "*" not in row.fact and row.fact not in found and any(edge.fact == above for edge in row.edges):
-                    found.add(row.fact)
-                    queue.append(row.fact)
+            below = set(self._below.get(queue.pop(), ())) - found
+            found |= below
+            queue += below
         rows = [self._exact[name] for name in found if self._exact[name].components]
         return [row.fact for row in sorted(rows, key=lambda row: (row.unit == "digest", row.fact))]
 
@@ -117,6 +128,10 @@ class Catalogue:
         for edge in row.edges:
             when = edge.when and Condition(edge.when.fact.replace("*", member), edge.when.equals)
             yield Edge(edge.fact.replace("*", member) if member else edge.fact, when)
+
+
+def _ends(fact: str) -> tuple[str, str]:
+    return fact.partition(".")[0], fact.rpartition(".")[2]
 
 
 @lru_cache(maxsize=1)

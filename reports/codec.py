@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-import os
-import stat
-import zlib
-from pathlib import Path
+import re
 from typing import Any, TypeVar
 
 import msgspec
 
+from . import source
 from .comparison import FORMAT as COMPARISON
+from .comparison import VERSION as COMPARISON_VERSION
 from .comparison import Comparison
-from .report import FORMAT, VERSION, Repeat, Report, Trace
+from .misfits import misfits
+from .report import FORMAT, VERSION, Report
+from .source import AGAIN
+from .source import CodecError as CodecError
 
 T = TypeVar("T")
 
-LIMIT = 256 << 20
-"""Largest report that is read, in bytes after decompression."""
-
-MOST_FACTS = 200_000
-"""A machine with 10,000 packages has 40,000."""
-
-DIGEST_BYTES = 8
-"""Bytes of one row's digest in a trace."""
-
-
-class CodecError(Exception):
-    """A file that is not a report, or not an intact one; the message is one line for a person."""
+_BEGIN_OR_DIGIT = bytes.maketrans(b"0123456789,[-\n", b"0000000000::::")
+_LONG_NUMBER = b":" + b"0" * 19  # every whole number that is shorter has 64 bits
+_SURROGATE = re.compile(rb"\\u[dD]")  # UTF-8 cannot hold one, so only an escape can have made one
 
 
 def read(path: str, allow_edited: bool = False) -> tuple[Report, list[str]]:
@@ -39,36 +31,29 @@ def read(path: str, allow_edited: bool = False) -> tuple[Report, list[str]]:
     Raises CodecError if it cannot be read, is not a report, is of a newer version, or was edited after it was written
     (with `allow_edited` that is only said).
     """
-    tree, speakable = _tree(path)
-    found = tree.get("format") if isinstance(tree, dict) else None
-    if found != FORMAT:
-        raise CodecError(f"{path}: not a report of audit run ({_instead(found)})")
-    _refuse_newer(path, tree, VERSION)
-    report = _convert(path, speakable, Report)
-    _refuse_misfits(path, report)
-    if tree["digest"] != digest(tree):
-        if not allow_edited:
-            raise CodecError(
-                f"{path}: edited after it was written (its digest does not fit); "
-                "ask for the original, or pass --allow-edited"
-            )
-        return report, [f"{path} was edited after it was written"]
-    return report, []
+    found, notes = decode(path, source.read(path), allow_edited)
+    if isinstance(found, Comparison):
+        raise CodecError(f"{path}: a comparison, not a report; audit show reads it")
+    return found, notes
 
 
 def read_any(path: str, allow_edited: bool = False) -> Report | Comparison:
     """A report or a saved comparison. Raises CodecError as `read` does."""
-    tree, speakable = _tree(path)
-    if isinstance(tree, dict) and tree.get("format") == COMPARISON:
-        return _convert(path, speakable, Comparison)
-    return read(path, allow_edited)[0]
+    return decode(path, source.read(path), allow_edited)[0]
+
+
+def decode(path: str, data: bytes, allow_edited: bool = False) -> tuple[Report | Comparison, list[str]]:
+    """What stands in `data`, the unpacked bytes of `path`, and what must be said about it. Raises CodecError."""
+    report = _as_written(data)
+    try:
+        return (report, []) if report else _in_any_form(path, data, allow_edited)
+    except RecursionError:
+        raise CodecError(f"{path}: nested too deeply to be a report; {AGAIN}") from None
 
 
 def check(tree: dict[str, Any]) -> Report:
     """The typed form of a report that was just made. Raises CodecError if it does not fit the schema."""
-    report = _convert("the report", tree, Report)
-    _refuse_misfits("the report", report)
-    return report
+    return _report("the report", tree, "this is a defect of audit; please report it")
 
 
 def digest(tree: dict[str, Any]) -> str:
@@ -90,119 +75,90 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _refuse_misfits(path: str, report: Report) -> None:
-    """Refuse what the types allow and no probe writes: it would be read past its end, or for ever."""
-    for number, target in enumerate(report.targets):
-        place = f"{path}: not a valid report: $.targets[{number}]"
-        facts = [target.facts, *(job.facts for job in target.jobs), *([target.battery.facts] if target.battery else [])]
-        if sum(map(len, facts)) > MOST_FACTS:
-            raise CodecError(f"{place} has more than {MOST_FACTS:,} facts")
-        for job in target.jobs:
-            if job.trace is not None:
-                reason = _misfit(job.trace, job.repeats)
-                if reason:
-                    raise CodecError(f"{place}.jobs, {job.name}: {reason}")
+# From bytes to types: one way for files that stand as they were written, one for everything else
 
 
-def _misfit(trace: Trace, repeats: list[Repeat]) -> str:
-    """Why a trace does not hold together, or ""."""
-    if not len(trace.tree) == len(trace.digests) == trace.steps:
-        return f"{trace.steps} steps, but {len(trace.digests)} rows of digests and {len(trace.tree)} of the tree"
-    usual = list(range(len(trace.rows)))
-    lengths = []
-    for step, text in enumerate(trace.digests):
-        try:
-            digests = base64.b64decode(text, validate=True)
-        except ValueError:
-            return f"digests of step {step} are not base64"
-        sequence = trace.sequence.get(str(step), usual[: len(digests) // DIGEST_BYTES])
-        if len(digests) != DIGEST_BYTES * len(sequence) or not set(sequence) <= set(usual):
-            return f"step {step} has digests or rows that do not fit each other"
-        lengths.append(len(sequence))
-    for repeat in repeats:
-        if repeat.step is None and repeat.row is None:
-            continue
-        at, row = repeat.step, repeat.row
-        if at is None or row is None or not (0 <= at < trace.steps and 0 <= row < lengths[at]):
-            return "a repeat differs at a step or row that is not there"
-    return ""
+def _as_written(data: bytes) -> Report | None:
+    """The report, if `data` is an intact one as `probes.assemble.to_text` writes it; None says nothing.
 
-
-def _tree(path: str) -> tuple[Any, Any]:
-    """The file's JSON as it stands, for the digest, and without lone surrogates, for everything else."""
-    data = _bytes(path)
+    Keys are sorted there and line feeds are the only space: without them, `digest` and `label` the bytes are those that
+    the digest covers, so nothing is parsed twice or written anew.
+    """
+    if not data.isascii() or _LONG_NUMBER in data.translate(_BEGIN_OR_DIGIT) or source.too_many_values(data):
+        return None
     try:
-        tree = json.loads(data.decode("utf-8"), parse_constant=_no_constant, parse_int=_short_int)
-        # UTF-8 cannot hold a lone surrogate, so only an escape can have made one.
-        return tree, _speakable(tree) if b"\\ud" in data or b"\\uD" in data else tree
-    except UnicodeDecodeError as error:
-        raise CodecError(f"{path}: not UTF-8 text at byte {error.start}; is it a report of audit run?") from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        what = "is empty" if not data.strip() else f"not JSON, or cut short ({error.msg} at {where})"
-        raise CodecError(f"{path}: {what}; copy it again from the machine that wrote it") from None
-    except ValueError as error:
-        raise CodecError(f"{path}: {error}; copy it again from the machine that wrote it") from None
-    except RecursionError:
-        raise CodecError(f"{path}: nested too deeply to be a report") from None
+        report = msgspec.json.decode(data, type=Report)
+    except (ValueError, RecursionError):
+        return None
+    named, label = (json.dumps(text).encode("ascii") for text in (report.digest, report.label))
+    kind = b'"format":"%s",' % FORMAT.encode("ascii")
+    uncovered = b'"digest":%s,%s"label":%s,' % (named, kind, label)
+    body = data.replace(b"\n", b"")
+    start = body.find(uncovered)
+    if start < 0 or not 1 <= report.version <= VERSION or any(misfits(report)):
+        return None
+    covered = hashlib.blake2b(body[:start] + kind, digest_size=32)
+    covered.update(memoryview(body)[start + len(uncovered) :])
+    return report if covered.hexdigest() == report.digest else None
 
 
-def _bytes(path: str) -> bytes:
+def _in_any_form(path: str, data: bytes, allow_edited: bool) -> tuple[Report | Comparison, list[str]]:
+    """A report in whatever form JSON allows (indented, in other letters, sorted otherwise), or a comparison."""
+    tree = source.tree(path, data)
+    speakable = _speakable(tree) if _SURROGATE.search(data) else tree
+    if tree.get("format") == COMPARISON:
+        _refuse_version(path, tree, "comparison", COMPARISON_VERSION)
+        return _comparison(path, speakable), []
+    if tree.get("format") != FORMAT:
+        raise CodecError(f"{path}: neither a report of audit run nor a comparison of audit diff ({_instead(tree)})")
+    _refuse_version(path, tree, "report", VERSION)
+    report = _report(path, speakable)
+    if tree["digest"] == digest(tree):
+        return report, []
+    if allow_edited:
+        return report, [f"{path} was edited after it was written"]
+    raise CodecError(
+        f"{path}: edited after it was written (its digest does not fit); ask for the original, or pass --allow-edited"
+    )
+
+
+def _report(path: str, tree: dict[str, Any], remedy: str = AGAIN) -> Report:
+    report = _convert(path, tree, Report, "report", remedy)
+    reason = next(misfits(report), "")
+    if reason:
+        raise CodecError(f"{path}: not a valid report: {reason}; {remedy}")
+    return report
+
+
+def _comparison(path: str, tree: dict[str, Any]) -> Comparison:
+    comparison = _convert(path, tree, Comparison, "comparison", AGAIN)
+    if comparison.exit not in (0, 1, 3):
+        raise CodecError(f"{path}: not a valid comparison: $.exit: no status is {comparison.exit}; {AGAIN}")
+    return comparison
+
+
+def _convert(path: str, tree: dict[str, Any], kind: type[T], what: str, remedy: str) -> T:
     try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise CodecError(f"{path}: a folder, not a report; name the files in it")
-        if not stat.S_ISREG(mode):
-            raise CodecError(f"{path}: not a plain file; save the report to a file first")
-        size = os.path.getsize(path)
-        if size > LIMIT:
-            raise CodecError(f"{path}: {size:,} bytes is more than a report can have ({LIMIT:,})")
-        data = Path(path).read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            return _unzipped(path, data)
-        return data
-    except OSError as error:
-        raise CodecError(f"{path}: {error.strerror or error}") from None
+        return msgspec.convert(tree, kind)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).rpartition(" - at ")
+        found = f"{place.strip('`')}: {reason[:120]}" if reason else place
+        raise CodecError(f"{path}: not a valid {what}: {found}; {remedy}") from None
 
 
-def _unzipped(path: str, data: bytes) -> bytes:
-    decoder = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    try:
-        out = decoder.decompress(data, LIMIT)
-    except zlib.error:
-        raise CodecError(f"{path}: damaged gzip data; copy it again") from None
-    if decoder.unconsumed_tail:
-        raise CodecError(f"{path}: unpacks to more than a report can have ({LIMIT:,} bytes)")
-    if not decoder.eof:
-        raise CodecError(f"{path}: gzip data cut short; copy it again")
-    return out
+def _instead(tree: dict[str, Any]) -> str:
+    return f"its format is {str(tree['format'])[:40]!r}" if "format" in tree else "it has no format key"
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _short_int(digits: str) -> int:
-    if len(digits) > 40:
-        raise ValueError(f"a number of {len(digits)} digits")
-    return int(digits)
-
-
-def _instead(found: Any) -> str:
-    if found == COMPARISON:
-        return "it is a comparison; audit show reads it"
-    return "it has no format key" if found is None else f"format {str(found)[:40]!r}"
-
-
-def _refuse_newer(path: str, tree: dict[str, Any], known: int) -> None:
+def _refuse_version(path: str, tree: dict[str, Any], what: str, known: int) -> None:
+    """Refuse what a newer auditor wrote, with its name, before anything in it is taken for an error."""
     version = tree.get("version")
-    if isinstance(version, int) and version > known:
-        auditor = tree.get("auditor")
-        writer = auditor.get("version", "?") if isinstance(auditor, dict) else "?"
-        raise CodecError(
-            f"{path}: report version {version}, written by auditor {str(writer)[:20]}; this one reads up to {known}: "
-            "upgrade it"
-        )
+    if type(version) is not int or 1 <= version <= known:
+        return  # what is no number at all, the types refuse
+    auditor = tree.get("auditor")
+    writer = f", written by auditor {str(auditor.get('version', '?'))[:20]}" if isinstance(auditor, dict) else ""
+    remedy = "upgrade it" if version > known else f"there is no such version; {AGAIN}"
+    raise CodecError(f"{path}: {what} version {version}{writer}; this one reads up to {known}: {remedy}")
 
 
 def _speakable(tree: Any) -> Any:
@@ -214,13 +170,6 @@ def _speakable(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {_speakable(key): _speakable(item) for key, item in tree.items()}
     return tree
-
-
-def _convert(path: str, tree: Any, kind: type[T]) -> T:
-    try:
-        return msgspec.convert(tree, kind)
-    except msgspec.ValidationError as error:
-        raise CodecError(f"{path}: not a valid report: {error}") from None
 
 
 if __name__ == "__main__":

@@ -112,7 +112,10 @@ class Operators(Struct, frozen=True):
 
 
 class JobResult(Struct, frozen=True):
-    """One job on all sides. fingerprints, loss_last, learned: one a side. loss_step: first step with another loss."""
+    """One job on all sides. fingerprints, loss_last, learned: one a side. loss_step: first step with another loss.
+
+    groups: labels of the sides that ran it, by its result, largest first; a side that does not repeat it is alone.
+    """
 
     name: str
     verdict: ResultsVerdict
@@ -124,6 +127,7 @@ class JobResult(Struct, frozen=True):
     learned: list[bool | None] = []
     first_divergence: FirstDivergence | None = None
     reason: str = ""
+    groups: list[list[str]] = []
 
 
 class Results(Struct, frozen=True):
@@ -139,6 +143,7 @@ class FactDifference(Struct, frozen=True):
 
     works: for a fact in effect, in which processes it differs ("operators", "job numpy"); empty for machine facts.
     changes: for lists and mappings, what changed in words ("+AVX512F", "-FMA"). why: why it had no effect.
+    lacking: positions of sides that could not be compared; their value is None, and `not_compared` has the reason.
     """
 
     fact: str
@@ -149,6 +154,7 @@ class FactDifference(Struct, frozen=True):
     changes: list[str] = []
     meaning: str = ""
     why: str = ""
+    lacking: list[int] = []
 
 
 class NotCompared(Struct, frozen=True):
@@ -205,10 +211,17 @@ class RuledOut(Struct, frozen=True):
 
 
 class Group(Struct, frozen=True):
-    """Sides that agree with each other; the first group is the reference."""
+    """Sides that agree with each other; the first group is the reference.
+
+    root, components: of the likeliest cause why it parts from the reference. only: the values that its members have
+    and nobody else has, of facts that can change bits or speed.
+    """
 
     labels: list[str]
     first_divergence: FirstDivergence | None
+    root: str | None = None
+    components: list[str] = []
+    only: dict[str, Value] = {}
 
 
 class Hazard(Struct, frozen=True):

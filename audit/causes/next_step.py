@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from audit.causes import settings
-from audit.compare.side import Measured
+from audit.compare.side import Measured, Outline
 from reports.comparison import Cause, Results
 
+_FEW = 8
+"""More files than this are not spelled out in a command to copy."""
 
-def after_diff(sides: list[Measured], found: Results, causes: list[Cause]) -> str:
-    """Where to run it, and the command: an experiment that tries the suspected cause, or the way to more evidence."""
-    if found.verdict == "diverged" and causes:
-        labels = causes[0].labels
-        pair = [next(side for side in sides if side.label == label) for label in labels]
-        return _experiment(pair[0], pair[1], causes, _unused(sides)) or _to_share(sides)
+
+def after_diff(
+    sides: list[Outline],
+    found: Results,
+    causes: list[Cause],
+    pair: tuple[Measured, Measured] | None,
+    typed: Sequence[str],
+) -> str:
+    """Where to run it, and the command: an experiment that tries the suspected cause, or the way to more evidence.
+
+    pair: the two sides that the first cause is about. typed: the reports as they were named.
+    """
+    share = _to_share(typed or [side.file for side in sides])
+    if found.verdict == "diverged" and causes and pair:
+        first = [cause for cause in causes if cause.labels == causes[0].labels]
+        return _experiment(*pair, first, _unused(sides)) or share
     if found.verdict == "nondeterministic":
         return "on the machine that does not repeat itself:  audit run --repeat 5 -o again.json"
     if found.verdict in ("not-measured", "not-comparable"):
         unmeasured = [side.label for side in sides if not side.runs]
         return f"on {unmeasured[0] if unmeasured else 'each machine'}:  audit run -o FILE"
-    return _to_share(sides)
+    return share
 
 
 def _experiment(a: Measured, b: Measured, causes: list[Cause], file: str) -> str:
@@ -72,12 +85,14 @@ def _other_numpy(a: Measured, b: Measured, file: str) -> str:
     return f"on {b.label}:  {make} && audit run --python trial/bin/python -o {file}"
 
 
-def _unused(sides: list[Measured]) -> str:
+def _unused(sides: list[Outline]) -> str:
     """A file name for the experiment that none of the compared reports has."""
     taken = {Path(side.file).name for side in sides}
     names = ["trial.json", *(f"trial{number}.json" for number in range(2, len(sides) + 3))]
     return next(name for name in names if name not in taken)
 
 
-def _to_share(sides: list[Measured]) -> str:
-    return f"audit diff {shlex.join([side.file for side in sides])} --format markdown    # to paste"
+def _to_share(names: Sequence[str]) -> str:
+    if len(names) > _FEW:
+        return "the same command with --format markdown    # to paste"
+    return f"audit diff {shlex.join(names)} --format markdown    # to paste"

@@ -22,7 +22,7 @@ def execute(options: argparse.Namespace) -> int:
     try:
         assemble.write_bytes(options.output, content)
     except OSError as error:
-        raise AuditError(f"cannot write {options.output}: {error.strerror or error}") from None
+        raise AuditError(f"cannot write {options.output}: {error.strerror or error}; name another with -o") from None
     if not options.quiet:
         print(f"Saved {options.output} ({len(content) // 1000} kB). On the other machine, nothing installed:")
         print(f"python3 {options.output} -o node.json")

@@ -9,7 +9,9 @@ from audit.commands.options import add_rendering, color, deliver
 
 def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("diff", help="compare reports: where results part, and why")
-    command.add_argument("reports", nargs="+", metavar="REPORT[#TARGET]", help="two or more reports of audit run")
+    command.add_argument(
+        "reports", nargs="+", metavar="REPORT[#TARGET]", help="two or more reports of audit run, or folders of them"
+    )
     command.add_argument(
         "--fail-on",
         choices=("results", "numeric", "any"),
@@ -25,12 +27,15 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def execute(options: argparse.Namespace) -> int:
     from audit import inputs
     from audit.compare.engine import compare
+    from audit.progress import Progress
     from reports import render
 
-    sides, notes = inputs.sides(options.reports, options.allow_edited)
-    comparison = compare(sides, options.fail_on, notes)
+    with Progress(quiet=options.quiet or len(options.reports) == 2) as progress:
+        found = inputs.sides(options.reports, options.allow_edited, progress.notify)
+        comparison = compare(
+            found.sides, options.fail_on, found.notes, found.left_out, options.reports, progress.notify
+        )
     colored = not options.output and color()
-    deliver(
-        render.diff(comparison, options.format, all=options.all, color=colored), options, [side.file for side in sides]
-    )
+    text = render.diff(comparison, options.format, all=options.all, color=colored)
+    deliver(text, options, [side.outline.file for side in found.sides])
     return comparison.exit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from probes.jobs import NAMES
+from probes.session import SECONDS_WITHOUT_PROGRESS
 
 JOBS = ("auto", "none", "operators", *NAMES)
 
@@ -29,6 +30,16 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     command.add_argument("--repeat", type=_count, default=2, metavar="N", help="fresh runs of everything (default: 2)")
     command.add_argument("--whole-step", type=_step, metavar="N", help="keep every value of step N, for audit diff")
+    command.add_argument(
+        "--partial", action="store_true", help="keep what was measured when it is interrupted (exit status 3)"
+    )
+    command.add_argument(
+        "--limit",
+        type=_seconds,
+        default=SECONDS_WITHOUT_PROGRESS,
+        metavar="SECONDS",
+        help=f"end a process that shows no progress for so long (default: {SECONDS_WITHOUT_PROGRESS:.0f})",
+    )
     command.add_argument("--verify", action="store_true", help="check installed packages against their RECORD")
     command.add_argument(
         "--format", choices=("terminal", "markdown", "json"), default="terminal", help="of the summary"
@@ -49,6 +60,13 @@ def _step(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError("a step is counted from 0")
     return number
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 86400:
+        raise argparse.ArgumentTypeError("more than 0, at most a day")
+    return seconds
 
 
 def execute(options: argparse.Namespace) -> int:

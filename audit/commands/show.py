@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from audit.commands.options import add_rendering, color, deliver
-from audit.errors import ReportError
+from audit.errors import SAME, AuditError, ReportError
+
+if TYPE_CHECKING:
+    from reports.comparison import Comparison
+    from reports.report import Report
 
 
 def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -14,6 +19,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "file", metavar="REPORT|COMPARISON", help="a file of audit run, or of audit diff --format json"
     )
     command.add_argument("--all", action="store_true", help="every fact with its source")
+    command.add_argument("--sharing", action="store_true", help="what leaves this machine if you send the file")
     command.add_argument("--allow-edited", action="store_true", help="read a report that was edited after writing")
     add_rendering(command)
     command.set_defaults(execute=execute)
@@ -29,8 +35,21 @@ def execute(options: argparse.Namespace) -> int:
     except codec.CodecError as error:
         raise ReportError(str(error)) from None
     colored = not options.output and color()
+    if options.sharing:
+        return _sharing(found, options, colored)
     if isinstance(found, Comparison):
         deliver(render.diff(found, options.format, all=options.all, color=colored), options, [options.file])
         return found.exit
     deliver(render.show(found, options.format, all=options.all, color=colored), options, [options.file])
     return verdict.status(found)
+
+
+def _sharing(found: Report | Comparison, options: argparse.Namespace, colored: bool) -> int:
+    """Say what leaves this machine with a report. Raises AuditError for a comparison."""
+    from reports import render
+    from reports.report import Report
+
+    if not isinstance(found, Report):
+        raise AuditError(f"{options.file}: a comparison holds parts of its reports; --sharing reads a report")
+    deliver(render.sharing(found, options.file, options.format, color=colored), options, [options.file])
+    return SAME

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,8 +10,8 @@ import msgspec
 
 from audit.causes import attribute, next_step, settings, words
 from audit.compare import environment, results
-from audit.compare.groups import fullest, groups
-from audit.compare.side import Measured
+from audit.compare.groups import by_job, fullest, groups
+from audit.compare.side import Measured, Outline, Side, block
 from audit.errors import DIFFERS, INCOMPLETE, SAME
 from reports import fingerprint
 from reports.catalogue import Catalogue, catalogue
@@ -29,24 +30,30 @@ from reports.comparison import (
     Results,
     ResultsVerdict,
     RuledOut,
-    Side,
 )
+from reports.comparison import Side as ComparedSide
+from reports.report import Value
 
 FailOn = Literal["results", "numeric", "any"]
+Notify = Callable[[str, int, int], None]
 Verdict = Literal["same", "differs", "not-comparable", "incomplete"]
 
 
 @dataclass
 class _Pair:
-    """The reference against one other side."""
+    """The reference against one other side, each standing for its group."""
 
     a: Measured
     b: Measured
     battery: results.Battery
     partings: list[results.Parting]
-    environment: Environment
+    differences: list[FactDifference]
     symptoms: list[attribute.Symptom]
     components: list[str]
+
+    @property
+    def sides(self) -> tuple[Measured, Measured]:
+        return self.a, self.b
 
     @property
     def labels(self) -> list[str]:
@@ -77,58 +84,148 @@ class _Pair:
         )
 
 
-def compare(sides: list[Measured], fail_on: FailOn = "numeric", notes: list[str] | None = None) -> Comparison:
-    """Compare two or more sides. The reference is the first side of the largest group (of two: the first side)."""
+def compare(
+    sides: Sequence[Side],
+    fail_on: FailOn = "numeric",
+    notes: Sequence[str] = (),
+    left_out: Sequence[NotCompared] = (),
+    typed: Sequence[str] = (),
+    notify: Notify = lambda words, done, total: None,
+) -> Comparison:
+    """Compare two or more sides. The reference is the first side of the largest group (of two: the first side).
+
+    left_out: reports that were asked for and could not be read. typed: the reports as the person named them.
+    Of each group only one member is read whole.
+    """
     rows = catalogue()
-    grouped = groups(sides)
-    reference = fullest(grouped[0])
-    # Where all agree, the comparison in depth is with another member; what has no results is compared by its facts.
-    rest = [side for side in [*grouped[0], *sides] if side is not reference]
-    others = [fullest(group) for group in grouped[1:]] or rest[:1]
-    pairs = [_pair(reference, other, rows) for other in others]
-    found = _results(pairs, sides)
-    causes = [cause for pair in pairs for cause in _causes(pair, found, rows)]
+    outlines = [side.outline for side in sides]
+    grouped = groups(outlines)
+    whole = environment.compare(outlines, rows)
+    spread = _spread(whole, grouped)
+    pairs = _pairs(sides, outlines, grouped, spread, rows, notify)
+    found = _results(pairs, outlines)
+    explained = [_causes(pair, found, rows) for pair in pairs]
+    causes = [cause for one in explained for cause in one]
     blamed = {name for cause in causes for name in cause.components}
-    whole = _with_reasons(environment.compare(sides, rows), found, blamed, sides, rows)
-    verdict, status = _verdict(found, whole, sides, fail_on)
-    firsts = {id(pair.b): pair.first() for pair in pairs}
+    whole = _with_reasons(whole, found, blamed, outlines, rows)
+    verdict, status = _verdict(found, whole, outlines, fail_on, left_out)
+    first = next((pair.sides for pair in pairs if causes and pair.labels == causes[0].labels), None)
+    not_compared = [*left_out, *_not_compared(pairs, outlines), *whole.not_compared]
     return Comparison(
         format=FORMAT,
         version=VERSION,
         verdict=verdict,
-        reports=[_side(side, rows) for side in sides],
+        reports=[_side(side) for side in outlines],
         results=found,
-        environment=Environment(whole.differences, [*_not_compared(pairs, sides), *whole.not_compared], whole.same),
+        environment=Environment(whole.differences, not_compared, whole.same),
         causes=causes,
         ruled_out=_ruled_out(found, whole, blamed, rows),
-        groups=[
-            Group([side.label for side in group], None if reference in group else firsts.get(id(fullest(group))))
-            for group in grouped
-        ],
-        hazards=_hazards(sides),
-        notes=notes or [],
+        groups=_groups(grouped, outlines, pairs, explained, spread),
+        hazards=_hazards(outlines),
+        notes=list(notes),
         exit=status,
         fail_on=fail_on,
-        next=next_step.after_diff(sides, found, causes),
+        next=next_step.after_diff(outlines, found, causes, first, typed),
     )
 
 
-def _pair(a: Measured, b: Measured, rows: Catalogue) -> _Pair:
+def _pairs(
+    sides: Sequence[Side],
+    outlines: list[Outline],
+    grouped: list[list[int]],
+    spread: list[_Spread],
+    rows: Catalogue,
+    notify: Notify,
+) -> list[_Pair]:
+    """The reference against one side of each other group; if there is none, against one more side."""
+    reference = fullest(outlines, grouped[0])
+    rest = [position for position in (*grouped[0], *range(len(sides))) if position != reference]
+    others = [fullest(outlines, group) for group in grouped[1:]] or rest[:1]
+    a = sides[reference].whole()
+    pairs = []
+    for done, other in enumerate(others):
+        notify("comparing groups", done, len(others))
+        pairs.append(_pair(a, sides[other].whole(), _shared(spread, done + 1) if len(grouped) > 1 else set(), rows))
+    return pairs
+
+
+@dataclass
+class _Spread:
+    """How one difference lies over the groups. values: for each group the values that its members have, as text."""
+
+    difference: FactDifference
+    values: list[set[str]]
+
+
+def _spread(whole: Environment, grouped: list[list[int]]) -> list[_Spread]:
+    found = []
+    for one in whole.differences:
+        texts = {id(value): repr(value) for value in one.values}  # repr: False is not 0, and lists have no hash
+        lacking = set(one.lacking)
+        values = [{texts[id(one.values[n])] for n in group if n not in lacking} for group in grouped]
+        found.append(_Spread(one, values))
+    return found
+
+
+def _shared(spread: list[_Spread], number: int) -> set[str]:
+    """Differing facts of which some member of this group has what some member of the reference has: they cannot be why
+    the groups differ, because they did not part the reference's own members."""
+    apart = {one.difference.fact for one in spread if not one.values[0] & one.values[number]}
+    return {one.difference.fact for one in spread} - apart
+
+
+def _pair(a: Measured, b: Measured, shared: set[str], rows: Catalogue) -> _Pair:
     jobs = [name for name in a.jobs if name in b.jobs]
     # numpy before python: the job that goes through most components is the better place to point at.
     partings = [results.job(name, a, b) for name in sorted(jobs, key=lambda name: (name == "python", name))]
     battery = results.battery(a, b)
     symptoms = attribute.symptoms(battery, [row for one in partings for row in one.rows])
-    changed = environment.compare([a, b], rows)
-    rounding = any("fpu" in one.components and one.kind == "numeric" for one in changed.differences)
+    changed = environment.compare([a.outline, b.outline], rows).differences
+    changed = [one for one in changed if one.fact not in shared]
+    rounding = any("fpu" in one.components and one.kind == "numeric" for one in changed)
     chosen = attribute.components(symptoms, battery.agreeing, rounding)
     return _Pair(a, b, battery, partings, changed, symptoms, chosen)
+
+
+def _groups(
+    grouped: list[list[int]],
+    outlines: list[Outline],
+    pairs: list[_Pair],
+    explained: list[list[Cause]],
+    spread: list[_Spread],
+) -> list[Group]:
+    only = [_only(group, number, spread) for number, group in enumerate(grouped)]
+    found = [Group([outlines[n].label for n in grouped[0]], None, only=only[0])]
+    for group, pair, causes, values in zip(grouped[1:], pairs, explained, only[1:], strict=False):
+        likeliest = causes[0] if causes else None
+        found.append(
+            Group(
+                [outlines[n].label for n in group],
+                pair.first(),
+                root=likeliest.root if likeliest else None,
+                components=likeliest.components if likeliest else [],
+                only=values,
+            )
+        )
+    return found
+
+
+def _only(group: list[int], number: int, spread: list[_Spread]) -> dict[str, Value]:
+    """The facts of which all members of a group have one value that nobody outside it has."""
+    found: dict[str, Value] = {}
+    for one in spread:
+        mine, others = one.values[number], [values for n, values in enumerate(one.values) if n != number]
+        able = others and one.difference.kind in ("numeric", "performance")
+        if able and len(mine) == 1 and not any(mine & values for values in others):
+            value = next(one.difference.values[n] for n in group if n not in one.difference.lacking)
+            found.setdefault(one.difference.fact, value)
+    return found
 
 
 _WORST = ("diverged", "nondeterministic", "not-comparable", "not-measured", "within-tolerance", "identical")
 
 
-def _results(pairs: list[_Pair], sides: list[Measured]) -> Results:
+def _results(pairs: list[_Pair], sides: list[Outline]) -> Results:
     """The results of all pairs: an operator agrees if it agrees in every pair, and a job is as good as its worst."""
     unstable = dict.fromkeys(
         [one.unstable for pair in pairs for one in pair.partings if one.unstable]
@@ -154,19 +251,19 @@ def _merged(batteries: list[results.Battery]) -> results.Battery:
     return results.Battery(list(agreeing.values()), list(differing.values()))
 
 
-def _fingerprints(result: JobResult, sides: list[Measured]) -> JobResult:
+def _fingerprints(result: JobResult, sides: list[Outline]) -> JobResult:
     """A job's result with one entry a side, not only for the pair that was compared in depth."""
     ran = [side.jobs.get(result.name) for side in sides]
-    outcomes = [job.outcome if job else None for job in ran]
     return msgspec.structs.replace(
         result,
-        fingerprints=[fingerprint.short(job.trace.digest) if job and job.trace else None for job in ran],
-        loss_last=[outcome.loss_last if outcome else None for outcome in outcomes],
-        learned=[outcome.learned if outcome else None for outcome in outcomes],
+        fingerprints=[fingerprint.short(job.digest) if job else None for job in ran],
+        loss_last=[job.loss_last if job else None for job in ran],
+        learned=[job.learned if job else None for job in ran],
+        groups=[[sides[n].label for n in group] for group in by_job(sides, result.name)],
     )
 
 
-def _results_verdict(pairs: list[_Pair], sides: list[Measured]) -> ResultsVerdict:
+def _results_verdict(pairs: list[_Pair], sides: list[Outline]) -> ResultsVerdict:
     verdicts = [one.result.verdict for pair in pairs for one in pair.partings]
     if "diverged" in verdicts or any(pair.battery.differing for pair in pairs):
         return "diverged"
@@ -179,7 +276,7 @@ def _results_verdict(pairs: list[_Pair], sides: list[Measured]) -> ResultsVerdic
 
 
 def _causes(pair: _Pair, found: Results, rows: Catalogue) -> list[Cause]:
-    changed = pair.environment.differences
+    changed = pair.differences
     explanations = attribute.explain(pair.symptoms, pair.components, changed, [pair.a, pair.b], rows)
     differences = {one.fact: one for one in changed}
     counts = pair.battery.summary().by_component
@@ -207,12 +304,14 @@ def _causes(pair: _Pair, found: Results, rows: Catalogue) -> list[Cause]:
 
 
 def _with_reasons(
-    whole: Environment, found: Results, blamed: set[str], sides: list[Measured], rows: Catalogue
+    whole: Environment, found: Results, blamed: set[str], sides: list[Outline], rows: Catalogue
 ) -> Environment:
     """Each difference that can change bits with the reason why it had no effect, where results speak for that."""
     counts = found.operators.by_component
     changed = {one.fact for one in whole.differences}
-    in_effect = {name for work in sides[0].works().values() for name in work}
+    in_effect = {
+        name for work, facets in sides[0].facts.items() if work for one in facets.values() for name in block(one).facts
+    }
     differences = [
         one
         if one.components
@@ -247,7 +346,9 @@ def _ruled_out(found: Results, whole: Environment, blamed: set[str], rows: Catal
     return lines
 
 
-def _verdict(found: Results, whole: Environment, sides: list[Measured], fail_on: FailOn) -> tuple[Verdict, int]:
+def _verdict(
+    found: Results, whole: Environment, sides: list[Outline], fail_on: FailOn, left_out: Sequence[NotCompared]
+) -> tuple[Verdict, int]:
     kinds = {one.kind for one in whole.differences}
     counted = {"results": set(), "numeric": {"numeric"}, "any": {"numeric", "performance"}}[fail_on]
     if found.verdict in ("diverged", "nondeterministic"):
@@ -260,17 +361,23 @@ def _verdict(found: Results, whole: Environment, sides: list[Measured], fail_on:
         return "differs", DIFFERS
     ran = {name for side in sides for name in side.jobs}
     unequal = any(name not in side.jobs for name in ran for side in sides)
-    if unequal or any(side.incomplete for side in sides) or any(job.verdict == "not-comparable" for job in found.jobs):
+    if (
+        left_out
+        or unequal
+        or any(side.incomplete for side in sides)
+        or any(job.verdict == "not-comparable" for job in found.jobs)
+    ):
         return "incomplete", INCOMPLETE
     return "same", SAME
 
 
-def _not_compared(pairs: list[_Pair], sides: list[Measured]) -> list[NotCompared]:
+def _not_compared(pairs: list[_Pair], sides: list[Outline]) -> list[NotCompared]:
     """Operators and jobs that were not compared; a whole component that one side lacks is one line."""
     found: dict[str, NotCompared] = {}
     unmeasured = [side.label for side in sides if not side.runs]
     if unmeasured and len(unmeasured) < len(sides):
-        found["results"] = NotCompared("results", f"{unmeasured[0]} has none; measure it again without --job none")
+        what = f"{_and_more(unmeasured)} {'has' if len(unmeasured) == 1 else 'have'} none"
+        found["results"] = NotCompared("results", f"{what}; measure again without --job none")
     for pair in pairs:
         for one in pair.battery.not_compared:
             if pair.a.operators and pair.b.operators:
@@ -278,54 +385,57 @@ def _not_compared(pairs: list[_Pair], sides: list[Measured]) -> list[NotCompared
         for parting in pair.partings:
             if parting.result.reason:
                 found[f"job {parting.result.name}"] = NotCompared(f"job {parting.result.name}", parting.result.reason)
-    names = dict.fromkeys(job.name for side in sides for job in side.target.jobs)
-    for name in names:
-        for side in sides:
-            if name not in side.jobs:
-                failed = next((job for job in side.target.jobs if job.name == name), None)
-                reason = f"{side.label}: {failed.reason}" if failed else f"{side.label} did not run it"
-                found.setdefault(f"job {name}", NotCompared(f"job {name}", reason))
+    for name, reasons in _failed(sides).items():
+        found.setdefault(f"operator {name}", NotCompared(f"operator {name}", _and_more(reasons)))
+    for name in dict.fromkeys(name for side in sides for name in (*side.jobs, *side.unfinished)):
+        reasons = [
+            f"{side.label}: {side.unfinished[name]}" if name in side.unfinished else f"{side.label} did not run it"
+            for side in sides
+            if name not in side.jobs
+        ]
+        if reasons:
+            found.setdefault(f"job {name}", NotCompared(f"job {name}", _and_more(reasons)))
     return list(found.values())
 
 
-def _hazards(sides: list[Measured]) -> list[Hazard]:
+def _failed(sides: list[Outline]) -> dict[str, list[str]]:
+    """By operator, the sides that have no result of it though others do, each with its reason."""
+    found: dict[str, list[str]] = {}
+    for side in sides:
+        for name, reason in side.failed.items():
+            found.setdefault(name, []).append(f"{side.label}: {reason}")
+    return {name: reasons for name, reasons in found.items() if len(reasons) < len(sides)}
+
+
+def _and_more(items: list[str]) -> str:
+    return items[0] + (f" (and {len(items) - 1} more)" if len(items) > 1 else "")
+
+
+def _hazards(sides: list[Outline]) -> list[Hazard]:
     """What varies by design: said, never counted."""
     found = []
     unset = [side.label for side in sides if side.fact("python.hash_seed") == "random"]
     if unset:
-        where = "" if len(unset) == len(sides) else f" on {words.joined(unset)}"
+        where = "" if len(unset) == len(sides) else f" on {_and_more(unset)}"
         plain = f"PYTHONHASHSEED is unset{where}: the order of sets changes between runs"
         found.append(Hazard("set order", plain))
-    listings = [name for name, operator in sides[0].operators.items() if operator.hazard and "listing" in name]
-    for name in listings:
-        digests = {one.result.digest for side in sides if (one := side.operators.get(name)) and one.result}
-        if len(digests) > 1:
+    for name in sides[0].listings:
+        if len({side.listings[name] for side in sides if name in side.listings}) > 1:
             found.append(Hazard("listing order", "directory order differs: sort what you list"))
             break
     return found
 
 
-def _side(side: Measured, rows: Catalogue) -> Side:
-    unstable = [f"job {job.name}" for job in side.jobs.values() if any(one.step is not None for one in job.repeats)]
-    unstable += [f"operator {operator.name}" for operator in side.operators.values() if operator.repeats]
-    return Side(
+def _side(side: Outline) -> ComparedSide:
+    return ComparedSide(
         label=side.label,
-        target=side.target.name,
-        digest=side.report.digest,
+        target=side.target,
+        digest=side.digest,
         file=side.file,
-        results={name: fingerprint.short(job.trace.digest) for name, job in side.jobs.items() if job.trace},
-        environment=fingerprint.environment(side.target, rows),
+        results={name: fingerprint.short(ran.digest) for name, ran in side.jobs.items()},
+        environment=side.environment,
         runs=side.runs,
-        summary=", ".join(_summary(side)),
-        nondeterministic=unstable,
+        summary=side.summary,
+        nondeterministic=side.nondeterministic,
         incomplete=side.incomplete,
     )
-
-
-def _summary(side: Measured) -> list[str]:
-    named = [
-        ("python.version", "Python"),
-        ("packages.numpy.version", "numpy"),
-        ("libc.version", str(side.fact("libc.name"))),
-    ]
-    return [f"{words_} {side.fact(fact)}" for fact, words_ in named if side.fact(fact)]

@@ -1,50 +1,129 @@
-"""Which sides agree with each other: groups by equal bits, the largest first. Never by means."""
+"""Which sides agree with each other: groups by equal bits, the largest first. Never by means.
+
+The order of files changes nothing but which of equally large groups is named first.
+"""
 
 from __future__ import annotations
 
-from audit.compare.side import Measured
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from audit.compare.side import Outline
+
+Digests = dict[str, str]
+
+_Content = tuple[bytes, tuple[tuple[str, str], ...]]
+"""Operators and jobs of a side as its outline has them: equal for equal results of equal measurements."""
 
 
-def groups(sides: list[Measured]) -> list[list[Measured]]:
-    """Sides grouped by their bits; largest first, ties by first side; members in the order given.
+def groups(sides: Sequence[Outline]) -> list[list[int]]:
+    """Positions of the sides, grouped by their bits; largest first, ties by first side; members in the order given.
 
-    The fullest reports open the groups, and each other side joins the first group whose opener has the same bits in all
-    that both measured and repeat. A side without results is in no group, unless none has any: then all are in one.
+    A side joins a group if it has the same bits in all that both measured and repeat. One without results is in no
+    group, unless none has any: then all are in one.
     """
-    measured = [side for side in sides if side.runs]
+    measured = [position for position, side in enumerate(sides) if side.runs]
     if not measured:
-        return [list(sides)]
-    found: list[list[Measured]] = []
-    for side in sorted(measured, key=lambda side: -len(_settled(side))):
-        group = next((group for group in found if _agree(group[0], side)), None)
-        if group is None:
-            found.append([side])
+        return [list(range(len(sides)))]
+    alike: dict[_Content, list[int]] = {}
+    alone: list[list[int]] = []
+    for position in measured:
+        side = sides[position]
+        jobs = tuple(sorted((name, ran.key) for name, ran in side.jobs.items() if ran.steady))
+        if jobs or side.settled:
+            alike.setdefault((side.operators, jobs), []).append(position)
+        else:  # what repeats nothing has nothing in which it could agree, not even with its like
+            alone.append([position])
+    same = [_Alike(sides[members[0]].settled, content, members) for content, members in alike.items()]
+    return _largest_first([*_joined(same), *alone])
+
+
+def by_job(sides: Sequence[Outline], name: str) -> list[list[int]]:
+    """Positions of the sides that ran one job, by its result; what a side does not repeat agrees with nothing."""
+    alike: dict[str | int, list[int]] = {}
+    for position, side in enumerate(sides):
+        ran = side.jobs.get(name)
+        if ran:
+            alike.setdefault(ran.key if ran.steady else position, []).append(position)
+    return _largest_first(alike.values())
+
+
+def fullest(sides: Sequence[Outline], group: list[int]) -> int:
+    """The member of a group that measured most; the first of equals."""
+    return max(group, key=lambda position: len(sides[position].settled))
+
+
+def _largest_first(found: Iterable[list[int]]) -> list[list[int]]:
+    return sorted((sorted(group) for group in found), key=lambda group: (-len(group), group[0]))
+
+
+class _Alike(NamedTuple):
+    """Sides that measured the same things with the same bits."""
+
+    digests: Digests
+    content: _Content
+    members: list[int]
+
+
+@dataclass
+class _Group:
+    """A group and the digests that its members have together: what joins must agree with all of them."""
+
+    digests: Digests
+    members: list[int]
+
+
+def _joined(alike: list[_Alike]) -> list[list[int]]:
+    """Groups of sides that measured different things. The fullest open them, so that what measured less has something
+    to agree with; where it could join several, it joins the largest. The order is by content alone."""
+    found: list[_Group] = []
+    index = _Index()
+    for one in sorted(alike, key=lambda one: (-len(one.digests), -len(one.members), one.content)):
+        able = [group for group in index.agreeing(one.digests) if _agree(group.digests, one.digests)]
+        if able:
+            group = max(able, key=lambda group: len(group.members))
+            group.digests.update(one.digests)
+            group.members += one.members
         else:
-            group.append(side)
-    place = {id(side): position for position, side in enumerate(sides)}
-    in_order = [sorted(group, key=lambda side: place[id(side)]) for group in found]
-    return sorted(in_order, key=lambda group: (-len(group), place[id(group[0])]))
+            found.append(_Group(dict(one.digests), list(one.members)))
+            index.add(found[-1])
+    return [group.members for group in found]
 
 
-def fullest(group: list[Measured]) -> Measured:
-    """The side of a group that measured most; the first of equals."""
-    return max(group, key=lambda side: len(_settled(side)))
+def _agree(mine: Digests, its: Digests) -> bool:
+    return all(mine.get(name, digest) == digest for name, digest in its.items())
 
 
-def _settled(side: Measured) -> dict[str, str]:
-    """The digest of everything that a side measured and repeats, by what it is of."""
-    found = {
-        f"operator {name} {operator.version}": operator.result.digest
-        for name, operator in side.operators.items()
-        if operator.result and not operator.repeats and not operator.hazard
-    }
-    for name, job in side.jobs.items():
-        if job.trace and all(repeat.digest == job.trace.digest for repeat in job.repeats):
-            found[f"job {name} {job.version} {job.configuration}"] = job.trace.digest
-    return found
+class _Index:
+    """Finds the groups that agree with given digests without asking each group: thousands can be all different.
+
+    Few sets of names occur. For each pair of them, groups are found by their digests of what both have.
+    """
+
+    def __init__(self) -> None:
+        self.opened: dict[frozenset[str], list[_Group]] = {}
+        self.found: dict[tuple[frozenset[str], frozenset[str]], dict[tuple[str, ...], list[_Group]]] = {}
+
+    def add(self, group: _Group) -> None:
+        names = frozenset(group.digests)
+        self.opened.setdefault(names, []).append(group)
+        for (opened, common), table in self.found.items():
+            if opened == names:
+                table.setdefault(_picked(group.digests, common), []).append(group)
+
+    def agreeing(self, digests: Digests) -> Iterable[_Group]:
+        names = frozenset(digests)
+        for opened, those in self.opened.items():
+            common = opened & names
+            if not common:
+                continue
+            if (opened, common) not in self.found:
+                table = self.found[opened, common] = {}
+                for group in those:
+                    table.setdefault(_picked(group.digests, common), []).append(group)
+            yield from self.found[opened, common].get(_picked(digests, common), [])
 
 
-def _agree(a: Measured, b: Measured) -> bool:
-    mine, its = _settled(a), _settled(b)
-    common = mine.keys() & its.keys()
-    return bool(common) and all(mine[name] == its[name] for name in common)
+def _picked(digests: Digests, names: frozenset[str]) -> tuple[str, ...]:
+    return tuple(digests[name] for name in sorted(names))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-import itertools
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass, field
 
 from audit.compare.side import Measured
@@ -116,7 +115,8 @@ def job(name: str, a: Measured, b: Measured) -> Parting:
     assert one.trace
     assert two.trace
     shaky, words = _first_unstable(one, two, a, b)
-    parting = next(_partings(one.trace, two.trace), None)
+    partings = _partings(one.trace, two.trace)
+    parting = partings[0] if partings else None
     if parting is None and one.trace.digest == two.trace.digest:
         return Parting(_result(name, "nondeterministic" if shaky else "identical", one, two, None), unstable=words)
     if parting is None and shaky is None:
@@ -126,22 +126,23 @@ def job(name: str, a: Measured, b: Measured) -> Parting:
         # What a machine does not repeat masks what follows it, not what came before.
         return Parting(_result(name, "nondeterministic", one, two, None), unstable=words)
     step, row = parting
-    of_step = itertools.takewhile(lambda position: position[0] == step, _partings(one.trace, two.trace))
-    rows = [_row(one.trace, *position) for position in of_step if shaky is None or position < shaky]
+    rows = [_row(one.trace, *position) for position in partings if shaky is None or position < shaky]
     where = _divergence(name, one.trace, two.trace, step, row)
     return Parting(_result(name, "diverged", one, two, where), rows, words)
 
 
 def _result(name: str, verdict: str, one: Job, two: Job, where: FirstDivergence | None) -> JobResult:
+    assert one.trace
+    assert two.trace
     outcomes = [one.outcome, two.outcome]
     losses = [outcome.losses if outcome else [] for outcome in outcomes]
     pairs = list(zip(losses[0], losses[1], strict=False))
     return JobResult(
         name,
         verdict,  # type: ignore[arg-type]
-        steps=one.trace.steps if one.trace else 0,
-        tensors=len(one.trace.rows) if one.trace else 0,
-        fingerprints=[short(side.trace.digest) if side.trace else None for side in (one, two)],
+        steps=one.trace.steps,
+        tensors=len(one.trace.rows),
+        fingerprints=[short(trace.digest) for trace in (one.trace, two.trace)],
         loss_step=next((step for step, (x, y) in enumerate(pairs) if x != y), None),
         loss_last=[outcome.loss_last if outcome else None for outcome in outcomes],
         learned=[outcome.learned if outcome else None for outcome in outcomes],
@@ -162,45 +163,42 @@ def _first_unstable(one: Job, two: Job, a: Measured, b: Measured) -> tuple[Posit
 
 
 def _sequence(trace: Trace, step: int) -> list[int]:
-    return trace.sequence.get(str(step)) or list(range(len(trace.rows)))
+    return trace.sequence.get(str(step), list(range(len(trace.rows))))
 
 
 def _row(trace: Trace, step: int, position: int) -> Row:
     return trace.rows[_sequence(trace, step)[position]]
 
 
-def _digests(trace: Trace, step: int) -> list[bytes]:
+def _calls(trace: Trace, step: int) -> list[tuple[Row, bytes]]:
+    """The rows of a step, in the order of work, with the digests of their results."""
     data = base64.b64decode(trace.digests[step])
-    return [data[i : i + _WIDTH] for i in range(0, len(data), _WIDTH)]
+    digests = [data[i : i + _WIDTH] for i in range(0, len(data), _WIDTH)]
+    return [(trace.rows[row], digest) for row, digest in zip(_sequence(trace, step), digests, strict=False)]
 
 
-def _partings(one: Trace, two: Trace) -> Iterator[Position]:
-    """Every position whose inputs are equal and whose output is not, in the order of work.
+def _partings(one: Trace, two: Trace) -> list[Position]:
+    """The positions whose inputs are equal and whose outputs are not, of the first step that has any.
 
-    The tree is compared first: a step whose digest is equal is not opened. Steps end where the structure of the two
-    traces parts, because rows after that are not the same calls.
+    The tree is compared first: a step whose digest is equal is not opened. What an earlier step gave is equal then, so
+    only inputs of the same step count. Where the two are no longer the same calls the comparison ends.
     """
-    unequal_before: set[int] = set()
     for step in range(min(one.steps, two.steps)):
         if one.tree[step] == two.tree[step]:
-            unequal_before = set()
             continue
-        sequences = _sequence(one, step), _sequence(two, step)
         unequal: set[int] = set()
-        for position, (mine, its) in enumerate(zip(_digests(one, step), _digests(two, step), strict=False)):
-            row = one.rows[sequences[0][position]]
-            if position >= len(sequences[1]) or two.rows[sequences[1][position]].tensor != row.tensor:
-                return
-            if mine == its:
-                continue
-            unequal.add(position)
-            if not any(_input_unequal(reference, unequal, unequal_before) for reference in row.inputs):
-                yield step, position
-        unequal_before = unequal
-
-
-def _input_unequal(reference: int, unequal: set[int], before: set[int]) -> bool:
-    return reference in unequal if reference >= 0 else -reference - 1 in before
+        found: list[Position] = []
+        calls, other_calls = _calls(one, step), _calls(two, step)
+        for position, ((row, mine), (other, its)) in enumerate(zip(calls, other_calls, strict=False)):
+            if row.tensor != other.tensor:
+                return found
+            if mine != its:
+                if unequal.isdisjoint(row.inputs):
+                    found.append((step, position))
+                unequal.add(position)
+        if found or len(calls) != len(other_calls):
+            return found
+    return []
 
 
 def _divergence(name: str, one: Trace, two: Trace, step: int, position: int) -> FirstDivergence:
@@ -226,11 +224,8 @@ def _size(name: str, one: Trace, two: Trace, step: int, position: int, row: Row)
         for trace in (one, two)
     ]
     if kept[0] is None or kept[1] is None:
-        count = 1
-        for length in row.shape:
-            count *= length
         return Size(
-            elements=count,
+            elements=math.prod(row.shape),
             reason=f"not in the files; to see it, on both: audit run --job {name} --whole-step {step} -o whole.json",
         )
     return measure(kept[0], kept[1], list(row.shape), row.dtype)

@@ -1,21 +1,128 @@
-"""One compared target: a report's target with its name in the comparison."""
+"""One compared target: whole, as its report has it, and in outline, which is all that is kept of thousands."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import Protocol
 
-from reports.report import Facts, Job, Operator, Report, Target
+import msgspec
+from msgspec import Struct
+
+from reports import fingerprint
+from reports.catalogue import catalogue
+from reports.report import Fact, Facts, Job, Operator, Report, Target
+
+MACHINE = ""
+"""The work after which machine facts were read: none, they stand once."""
+
+_Digests = dict[str, str]
+
+
+class Block(Struct, frozen=True, omit_defaults=True):
+    """The facts of one facet ("cpu", "packages"), without their sources, which are never compared.
+
+    unsteady: those that the target's own runs did not agree on.
+    """
+
+    facts: Facts
+    unsteady: list[str] = []
+
+
+class Ran(Struct, frozen=True, omit_defaults=True):
+    """A job that was run to its end. steady: every further run gave the same digest."""
+
+    version: int
+    configuration: str
+    digest: str
+    steady: bool
+    loss_last: float | None = None
+    learned: bool | None = None
+
+    @property
+    def key(self) -> str:
+        """Equal for equal results of one job; different jobs are never equal."""
+        return f"{self.version} {self.configuration} {self.digest}"
+
+
+class Outline(Struct, frozen=True):
+    """A target without the values of its tensors.
+
+    operators: the digests of what it repeats, encoded (`digests`); facts: blocks by work and facet, encoded (`block`).
+    Encoded they are compared and shared as they stand: a thousand equal machines have one copy of what is equal.
+    failed: operators without a result, unfinished: jobs not run to their end, each with its reason; listings: what the
+    orders of directories came to. Other fields as in `reports.comparison.Side` and `reports.report.Target`.
+    """
+
+    label: str
+    file: str
+    digest: str
+    target: str
+    via: str | None
+    chosen: str
+    runs: int
+    summary: str
+    environment: str
+    nondeterministic: list[str]
+    incomplete: list[str]
+    operators: bytes
+    failed: dict[str, str]
+    listings: dict[str, str]
+    jobs: dict[str, Ran]
+    unfinished: dict[str, str]
+    facts: dict[str, dict[str, bytes]]
+
+    def fact(self, name: str) -> object:
+        """A fact's value wherever it stands (machine facts first), or None."""
+        facet = name.split(".", 1)[0]
+        for facets in self.facts.values():
+            fact = block(facets[facet]).facts.get(name) if facet in facets else None
+            if fact is not None and fact.status is None:
+                return fact.value
+        return None
+
+    @property
+    def settled(self) -> _Digests:
+        """The digest of everything that it measured and repeats, by what it is of."""
+        jobs = {f"job {name}": ran.key for name, ran in self.jobs.items() if ran.steady}
+        return {**digests(self.operators), **jobs}
+
+
+class Side(Protocol):
+    """What the diff engine needs of a target: its outline now, and all of it if it stands for its group."""
+
+    @property
+    def outline(self) -> Outline: ...
+
+    def whole(self) -> Measured: ...
+
+
+@lru_cache(maxsize=1024)
+def block(encoded: bytes) -> Block:
+    """The block that `Outline.facts` holds encoded."""
+    return msgspec.msgpack.decode(encoded, type=Block)
+
+
+@lru_cache(maxsize=64)
+def digests(encoded: bytes) -> _Digests:
+    """The digests that `Outline.operators` holds encoded."""
+    found = msgspec.msgpack.decode(encoded, type=_Digests)
+    return {sys.intern(name): sys.intern(digest) for name, digest in found.items()}  # thousands of sides share them
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A target as the diff engine sees it. label: unique in this comparison; file: where it was read."""
+    """A target with everything in its report. label: unique in this comparison; file: where it was read."""
 
     label: str
     file: str
     report: Report
     target: Target
+
+    def whole(self) -> Measured:
+        return self
 
     @cached_property
     def jobs(self) -> dict[str, Job]:
@@ -49,6 +156,77 @@ class Measured:
             counts.append(self.target.battery.runs)
         return min(counts, default=0)
 
-    @property
-    def incomplete(self) -> list[str]:
-        return list(self.target.incomplete)
+    @cached_property
+    def outline(self) -> Outline:
+        operators = self.operators.values()
+        return Outline(
+            label=self.label,
+            file=self.file,
+            digest=self.report.digest,
+            target=self.target.name,
+            via=self.target.via,
+            chosen=self.target.chosen,
+            runs=self.runs,
+            summary=", ".join(_summary(self)),
+            environment=fingerprint.environment(self.target, catalogue()),
+            nondeterministic=list(_nondeterministic(self)),
+            incomplete=list(self.target.incomplete),
+            operators=_encoded_digests(operators),
+            failed={one.name: f"{one.status} ({one.reason})" for one in operators if one.result is None},
+            listings={
+                one.name: one.result.digest for one in operators if one.hazard and "listing" in one.name and one.result
+            },
+            jobs={name: _ran(job) for name, job in self.jobs.items()},
+            unfinished={job.name: job.reason for job in self.target.jobs if job.trace is None},
+            facts={
+                work: _encoded_facts(facts, self.target.unsteady if work else [])
+                for work, facts in {MACHINE: self.target.facts, **self.works()}.items()
+            },
+        )
+
+
+def _ran(job: Job) -> Ran:
+    assert job.trace
+    return Ran(
+        version=job.version,
+        configuration=job.configuration,
+        digest=job.trace.digest,
+        steady=all(repeat.digest == job.trace.digest for repeat in job.repeats),
+        loss_last=job.outcome.loss_last if job.outcome else None,
+        learned=job.outcome.learned if job.outcome else None,
+    )
+
+
+def _nondeterministic(side: Measured) -> Iterator[str]:
+    """What a side does not repeat, in words."""
+    yield from (f"job {name}" for name, job in side.jobs.items() if any(one.step is not None for one in job.repeats))
+    yield from (f"operator {one.name}" for one in side.operators.values() if one.repeats)
+
+
+def _summary(side: Measured) -> Iterator[str]:
+    named = (
+        ("python.version", "Python"),
+        ("packages.numpy.version", "numpy"),
+        ("libc.version", side.fact("libc.name")),
+    )
+    yield from (f"{what} {side.fact(fact)}" for fact, what in named if side.fact(fact))
+
+
+def _encoded_digests(operators: Iterable[Operator]) -> bytes:
+    """Of what is repeated; the version stands in the name, because another version is another computation."""
+    found = {
+        f"operator {one.name} {one.version}": one.result.digest
+        for one in operators
+        if one.result and not one.repeats and not one.hazard
+    }
+    return msgspec.msgpack.encode(dict(sorted(found.items())))
+
+
+def _encoded_facts(facts: Facts, unsteady: list[str]) -> dict[str, bytes]:
+    facets: dict[str, Facts] = {}
+    for name in sorted(facts):
+        fact = facts[name]
+        facets.setdefault(name.split(".", 1)[0], {})[name] = Fact(fact.value, "", fact.status, fact.reason)
+    return {
+        facet: msgspec.msgpack.encode(Block(found, sorted(found.keys() & unsteady))) for facet, found in facets.items()
+    }

@@ -1,20 +1,27 @@
 """How large a divergence is, from what both reports kept of one tensor: samples, sketch, or text.
 
-Nothing is invented: what was not measured is None, with a reason.
+Nothing is invented: what was not measured is None, with a reason. NaN, infinities, signed zeros, the ULP at the largest
+element and the relative tolerance are those of the elements that were kept; the other numbers are of all where the
+sketch gives all.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import math
+from fractions import Fraction
+from typing import NamedTuple
 
 from audit.compare import sketch, ulp
+from probes.digest import Tensor
+from probes.sketch import TEXT_CHARACTERS, WORD, ordered
 from reports.comparison import Example, Size, Ulp
 from reports.report import Observation
 
-_MOST = 1 << 24
-"""Elements beyond which a sketch is not decoded: every element's cell has to be looked at."""
+_MOST = 1 << 32
+"""Elements beyond which a sketch does not tell them apart; a shape of more is no tensor's."""
+
+_Pair = tuple[ulp.Element, ulp.Element]
 
 
 def measure(a: Observation, b: Observation, shape: list[int] | None = None, dtype: str = "") -> Size:
@@ -22,130 +29,177 @@ def measure(a: Observation, b: Observation, shape: list[int] | None = None, dtyp
     say them themselves (a trace says them once a row)."""
     shape_a, shape_b = (list(one.shape or shape or []) for one in (a, b))
     type_a, type_b = (one.dtype or dtype for one in (a, b))
+    if any(min(one, default=0) < 0 or math.prod(one) >= _MOST for one in (shape_a, shape_b)):
+        return Size(reason="no tensor has such a shape")
     if shape_a != shape_b or type_a != type_b:
         return Size(reason=f"different kinds of result: {type_a}{shape_a} and {type_b}{shape_b}")
     count = math.prod(shape_a)
     if a.text is not None and b.text is not None:
-        return _text(a.text, b.text, count)
+        return _text(a.text, b.text, shape_a, count)
     if a.values is None or b.values is None:
         return Size(elements=count, reason="no values were kept")
     if not ulp.is_numeric(type_a):
         return Size(elements=count, reason=f"no ULP for type {type_a}")
     try:
-        return _numbers(a, b, type_a, shape_a, count)
-    except (ValueError, binascii.Error) as error:
+        kept = _kept(a.values, b.values, type_a, shape_a)
+    except ValueError as error:
         return Size(elements=count, reason=f"the kept values cannot be read: {error}")
+    return _numbers(a, b, kept)
 
 
-def _text(a: list[str], b: list[str], count: int) -> Size:
-    if len(a) != len(b):
-        return Size(elements=count, reason=f"text: {len(a)} and {len(b)} items")
+def _text(a: list[str], b: list[str], shape: list[int], count: int) -> Size:
+    if not len(a) == len(b) <= count:
+        return Size(elements=count, reason=f"text: {len(a)} and {len(b)} items of {count:,}")
     unequal = [i for i, (one, two) in enumerate(zip(a, b, strict=True)) if one != two]
     if not unequal:
-        return Size(elements=count, seen=len(a), reason="it differs outside the items that were kept")
-    example = Example([unequal[0]], [], [a[unequal[0]], b[unequal[0]]])
-    whole = len(a) >= count
+        return Size(elements=count, seen=len(a), reason="it differs outside the text that was kept")
+    first = unequal[0]
+    cut = any(one == two and len(one) >= TEXT_CHARACTERS for one, two in zip(a, b, strict=True))
     return Size(
         elements=count,
-        differing=len(unequal) if whole else None,
+        differing=len(unequal) if len(a) == count and not cut else None,
         fraction=len(unequal) / len(a),
         seen=len(a),
-        example=example,
+        example=Example(_unravel(first, shape), [], [a[first], b[first]]),
         reason="text has no ULP",
     )
 
 
-def _numbers(a: Observation, b: Observation, dtype: str, shape: list[int], count: int) -> Size:
-    _, parts = ulp.real_type(dtype)
-    one = ulp.elements(dtype, base64.b64decode(a.values or "", validate=True))
-    two = ulp.elements(dtype, base64.b64decode(b.values or "", validate=True))
-    if len(one) != len(two) or not one:
-        raise ValueError("different numbers of samples")
-    seen = len(one) // parts
-    pairs = list(zip(one, two, strict=True))
+class _Kept(NamedTuple):
+    """The elements that both sides kept, a complex number as two parts. steps: a minus b in the sketch's order."""
+
+    pairs: list[_Pair]
+    steps: list[int]
+    shape: list[int]
+    parts: int
+    bits: int  # of one part of a floating-point type, else 0
+
+    @property
+    def total(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def seen(self) -> int:
+        return len(self.pairs) // self.parts
+
+    def element(self, part: int) -> int:
+        """The number in the whole tensor of the element that a kept part belongs to."""
+        return part // self.parts * self.total // self.seen
+
+    def elements(self, parts: list[int]) -> int:
+        """Of how many elements these are the parts."""
+        return len({part // self.parts for part in parts})
+
+
+def _kept(a: str, b: str, dtype: str, shape: list[int]) -> _Kept:
+    """Raises ValueError for what no probe writes."""
+    real, parts = ulp.real_type(dtype)
+    data = [base64.b64decode(values, validate=True) for values in (a, b)]
+    one, two = (ulp.elements(dtype, side) for side in data)
+    if len(one) != len(two) or len(one) % parts or not 0 < len(one) // parts <= math.prod(shape):
+        raise ValueError(f"{len(one)} and {len(two)} numbers of {math.prod(shape):,} elements")
+    mine, its = (ordered(Tensor(dtype, (), side)) for side in data)
+    steps = [x - y for x, y in zip(mine, its, strict=True)]
+    return _Kept(list(zip(one, two, strict=True)), steps, shape, parts, 8 * int(real[1:]) if real[0] == "f" else 0)
+
+
+def _numbers(a: Observation, b: Observation, kept: _Kept) -> Size:
+    pairs = kept.pairs
     unequal = [i for i, (x, y) in enumerate(pairs) if x.bits != y.bits]
-    # NaN, infinities and signed zeros have no distance; they are counted apart.
-    distances = sorted(abs((x.place or 0) - (y.place or 0)) for x, y in pairs if x.bits != y.bits and _measurable(x, y))
-    exact = seen >= count
-    differing: int | None = len({i // parts for i in unequal}) if exact else None
-    norm, reason = None, ""
-    if not exact:
-        recovered, norm = _from_sketch(a, b, count * parts)
-        if recovered is not None:
-            differing = len({index // parts for index, _ in recovered})
-            if all(_measurable(*pairs[i]) for i in unequal):
-                distances = sorted(abs(distance) for _, distance in recovered)
-        else:
-            reason = f"estimated from {seen} of {count:,} elements; too many differ to recover them all"
+    nan = [i for i in unequal if _nan(*pairs[i])]
+    infinite = [i for i in unequal if _infinite(*pairs[i])]
+    zero = [i for i in unequal if pairs[i][0].place == 0 == pairs[i][1].place]
+    apart = {*nan, *infinite, *zero}  # these have no distance
+    distances = [_distance(*pairs[i]) for i in unequal if i not in apart]
+    unseen, norm, reason = _unseen(a, b, kept)
+    differing = None if unseen is None else kept.elements(unequal) + len({part // kept.parts for part in unseen})
+    if nan or infinite:
+        norm = None  # a sketch takes their bits for numbers
+    further = [abs(step) for step in (unseen or {}).values()]
+    distances += further
+    if kept.bits and max(further, default=0) >= 1 << (kept.bits - 3):  # as from 1.0, or 2.0**60, to infinity
+        distances, norm, reason = [], None, "among the elements that were not kept some may be NaN or infinite"
     return Size(
-        elements=count,
+        elements=kept.total,
         differing=differing,
-        fraction=differing / count if differing is not None else (len({i // parts for i in unequal}) / seen or None),
-        seen=seen,
-        ulp=_summary(distances, pairs),
+        fraction=kept.elements(unequal) / kept.seen or None if differing is None else differing / kept.total,
+        seen=kept.seen,
+        ulp=_summary(sorted(distances), pairs),
         ulp_norm=norm,
-        nan=sum(1 for x, y in pairs if x.bits != y.bits and (x.place is None or y.place is None)),
-        infinite=sum(1 for x, y in pairs if x.bits != y.bits and (_infinite(x) or _infinite(y))),
-        signed_zero=sum(1 for x, y in pairs if x.bits != y.bits and x.place == 0 == y.place),
+        nan=kept.elements(nan),
+        infinite=kept.elements(infinite),
+        signed_zero=kept.elements(zero),
         smallest_rtol=_rtol(pairs),
-        example=_example(pairs, unequal, shape, seen, count, parts),
+        example=_example(kept, unequal[0]) if unequal else None,
         reason=reason,
     )
 
 
-def _from_sketch(a: Observation, b: Observation, count: int) -> tuple[list[tuple[int, int]] | None, float | None]:
-    if a.sketch is None or b.sketch is None or count > _MOST:
-        return None, None
-    found = sketch.difference(
-        base64.b64decode(a.sketch, validate=True), base64.b64decode(b.sketch, validate=True), count
-    )
-    return found.recovered, found.norm
+def _unseen(a: Observation, b: Observation, kept: _Kept) -> tuple[dict[int, int] | None, float | None, str]:
+    """The parts that differ and were not kept, by number with their steps, None where the sketches do not tell them;
+    the norm that sketches give; and why they do not tell."""
+    if kept.seen == kept.total:
+        return {}, None, ""
+    estimated = f"estimated from {kept.seen} of {kept.total:,} elements"
+    if a.sketch is None or b.sketch is None:
+        return None, None, f"{estimated}; no sketch was kept"
+    try:
+        sketches = [base64.b64decode(side, validate=True) for side in (a.sketch, b.sketch)]
+        found = sketch.difference(sketches[0], sketches[1], kept.total * kept.parts)
+    except ValueError as error:
+        return None, None, f"{estimated}; the sketch cannot be read: {error}"
+    if found.recovered is None:
+        return None, found.norm, f"{estimated}; too many differ, or too far, to recover them all"
+    unseen = dict(found.recovered)
+    for part, step in enumerate(kept.steps):
+        if (unseen.pop(kept.element(part) * kept.parts + part % kept.parts, 0) - step) & WORD:
+            return None, None, f"{estimated}; the sketch contradicts them"
+    if not found.recovered and a.digest != b.digest:
+        return None, None, f"{estimated}; the sketch shows none of the others"
+    return unseen, found.norm, ""
 
 
-def _summary(distances: list[int], pairs: list[tuple[ulp.Element, ulp.Element]]) -> Ulp:
+def _summary(distances: list[int], pairs: list[_Pair]) -> Ulp:
     if not distances:
         return Ulp()
-    finite = [(x, y) for x, y in pairs if x.place is not None and y.place is not None and not _infinite(x)]
-    largest = max(finite, key=lambda pair: abs(pair[0].value), default=None)
-    at_largest = abs(largest[0].place - largest[1].place) if largest else None  # type: ignore[operator]
-    return Ulp(ulp.percentile(distances, 50), ulp.percentile(distances, 99), distances[-1], at_largest)
+    finite = [pair for pair in pairs if not _nan(*pair) and not _infinite(*pair)]
+    largest = max(((max(abs(x.value), abs(y.value)), _distance(x, y)) for x, y in finite), default=(0, None))
+    return Ulp(ulp.percentile(distances, 50), ulp.percentile(distances, 99), distances[-1], largest[1])
 
 
-def _rtol(pairs: list[tuple[ulp.Element, ulp.Element]]) -> float | None:
-    """The smallest relative tolerance under which all seen elements agree; None where one is zero or not finite."""
-    worst = 0.0
-    for x, y in pairs:
-        if x.bits == y.bits or x.value == y.value:
-            continue
-        if not (math.isfinite(x.value) and math.isfinite(y.value)) or x.value == 0:
-            return None
-        worst = max(worst, abs(x.value - y.value) / abs(x.value))
-    return worst or None
-
-
-def _measurable(x: ulp.Element, y: ulp.Element) -> bool:
-    nan = x.place is None or y.place is None
-    return not (nan or _infinite(x) or _infinite(y) or x.place == 0 == y.place)
-
-
-def _infinite(element: ulp.Element) -> bool:
-    return isinstance(element.value, float) and math.isinf(element.value)
-
-
-def _example(
-    pairs: list[tuple[ulp.Element, ulp.Element]],
-    unequal: list[int],
-    shape: list[int],
-    seen: int,
-    count: int,
-    parts: int,
-) -> Example | None:
-    if not unequal:
+def _rtol(pairs: list[_Pair]) -> float | None:
+    """The smallest relative tolerance, of the first side's numbers, under which all kept elements agree; None where
+    all do, or where one that does not is zero or not finite."""
+    unequal = {(x.value, y.value) for x, y in pairs if x.bits != y.bits and x.value != y.value}
+    if any(not (math.isfinite(x) and math.isfinite(y)) or x == 0 for x, y in unequal):
         return None
-    x, y = pairs[unequal[0]]
-    sample = unequal[0] // parts
-    flat = sample if seen >= count else sample * count // seen
-    return Example(_unravel(flat, shape), [x.bits, y.bits], [repr(x.value), repr(y.value)])
+    rounded = {(x, y): abs(x - y) / abs(x) for x, y in unequal}
+    # These are some units of 2**-53 off; only the largest few (all, after an overflow) are divided exactly: it is slow.
+    least = max(rounded.values(), default=0.0) * (1 - 2**-48)
+    near = [pair for pair, quotient in rounded.items() if quotient >= least or least == math.inf]
+    exact = max((abs(1 - Fraction(y) / Fraction(x)) for x, y in near), default=Fraction(0))
+    try:
+        nearest = float(exact)
+    except OverflowError:
+        return None
+    return (nearest if nearest >= exact else math.nextafter(nearest, math.inf)) or None
+
+
+def _distance(x: ulp.Element, y: ulp.Element) -> int:
+    return abs((x.place or 0) - (y.place or 0))
+
+
+def _nan(x: ulp.Element, y: ulp.Element) -> bool:
+    return x.place is None or y.place is None
+
+
+def _infinite(x: ulp.Element, y: ulp.Element) -> bool:
+    return any(isinstance(one.value, float) and math.isinf(one.value) for one in (x, y))
+
+
+def _example(kept: _Kept, part: int) -> Example:
+    x, y = kept.pairs[part]
+    return Example(_unravel(kept.element(part), kept.shape), [x.bits, y.bits], [repr(x.value), repr(y.value)])
 
 
 def _unravel(flat: int, shape: list[int]) -> list[int]:

@@ -3,16 +3,29 @@
 A sketch (`probes/sketch.py`) is linear, so `a - b` is the sketch of the differences. A cell that holds one differing
 element gives its index by division; the element is subtracted from its other cells, which leaves more such cells. The
 result counts only if nothing at all remains: wrong elements would leave a residue in 112 words of 64 bits.
+
+That holds for differences that nobody chose against the hash, which anyone can invert: made to share all cells, they
+are not recovered, and made to cancel in all, they are not seen. (By chance: 1 pair of differences of 2**63 in 2**22.)
 """
 
 import math
 import struct
 from typing import NamedTuple
 
-from probes.sketch import BYTES, CELLS, HALF, ROWS, WORD, code, mix, place
+from probes.sketch import BYTES, CELLS, HALF, ROWS, WORD, code, columns, place
 
 LIMIT = 20
 """The most differing elements that are given one by one; beyond it only the norm is."""
+
+MOST_HIDDEN = 1 << 16
+"""Elements of a tensor beyond which no difference that is a multiple of 2**33 is looked for: it hides bits of its
+element's code, so that every element has to be looked at."""
+
+MARGIN = 6
+"""Bits of evidence for such an element beyond those that tell it from the others. A wrong choice leaves a residue."""
+
+_INVERSES = (pow(0xC2B2AE35, -1, 1 << 32), pow(0x85EBCA6B, -1, 1 << 32))
+"""Of the factors of `probes.sketch.mix`, modulo 2**32."""
 
 _Cells = list[list[int]]
 
@@ -98,41 +111,42 @@ def _only(cells: _Cells, number: int, count: int) -> int | None:
         return None
     # value * code = weighted (mod 2**64) gives code modulo 2**known: the sign cancels
     known = 64 - zeros
-    low_bits = (1 << known) - 1
-    rest = ((weighted >> zeros) * pow(value >> zeros, -1, 1 << known)) & low_bits
-    if known >= 32:
-        index = _unmix(rest & HALF)
-        return index if index < count and code(index) & low_bits == rest and _in_cell(index, number) else None
-    return _chosen(cells, number, [index for index in range(count) if mix(index) & low_bits == rest])
-
-
-def _chosen(cells: _Cells, number: int, candidates: list[int]) -> int | None:
-    """Which index, where a difference of a multiple of 2**33 hides high bits of the code: the one that is also alone in
-    most other cells, if no other is in as many."""
-    votes: dict[int, int] = {}
-    for index in candidates:
-        if _in_cell(index, number):
-            votes[index] = sum(_alone(cells, index, number, row) for row in range(ROWS))
-    best = [index for index, count in votes.items() if count == max(votes.values())]
-    return best[0] if len(best) == 1 else None
-
-
-def _alone(cells: _Cells, index: int, number: int, row: int) -> bool:
-    """Whether the cell of `index` in `row` holds what cell `number` holds, but for the sign."""
+    rest = ((weighted >> zeros) * pow(value >> zeros, -1, 1 << known)) & ((1 << known) - 1)
+    if known < 32:
+        return _hidden(cells, number, rest, known, count)
+    index = _unmix(rest & HALF)
     factor = code(index)
-    value = place(factor, number // CELLS)[1] * cells[number][0]
-    cell, sign = place(factor, row)
-    return cells[row * CELLS + cell] == [(sign * value) & WORD, (sign * value * factor) & WORD]
+    fits = factor & ((1 << known) - 1) == rest and place(factor, number // CELLS)[0] == number % CELLS
+    return index if index < count and fits else None
 
 
-def _in_cell(index: int, number: int) -> bool:
-    return place(code(index), number // CELLS)[0] == number % CELLS
+def _hidden(cells: _Cells, number: int, rest: int, known: int, count: int) -> int | None:
+    """Which element cell `number` holds, where a multiple of 2**33 shows only `known` bits of its code. Of the elements
+    with these bits: the one that most cells hold alone, if no other is alone in as many.
+
+    Each such cell says 3 bits of it, and all that is said must be MARGIN bits more than the number of an element has.
+    """
+    if count > MOST_HIDDEN:
+        return None
+    import numpy
+
+    codes, places, signs = columns(count, numpy)
+    fits = (codes[:count] & numpy.uint64((1 << known) - 1)) == numpy.uint64(rest)
+    some = numpy.flatnonzero(fits & (places[number // CELLS, :count] == number))
+    words = numpy.array(cells, dtype=numpy.uint64)
+    there, sign = words[places[:, some]], signs[:, some]
+    value = sign * sign[number // CELLS] * words[number, :1]
+    alone = (there[..., 0] == value) & (there[..., 1] == value * codes[some])
+    votes = alone.sum(axis=0)
+    enough = 3 * votes + known >= (count - 1).bit_length() + MARGIN
+    best = some[enough & (votes == votes.max(initial=0))]
+    return int(best[0]) if len(best) == 1 else None
 
 
 def _unmix(half: int) -> int:
     """The inverse of `probes.sketch.mix`."""
     half ^= half >> 16
-    half = (half * pow(0xC2B2AE35, -1, 1 << 32)) & HALF
+    half = (half * _INVERSES[0]) & HALF
     half ^= half >> 13 ^ half >> 26
-    half = (half * pow(0x85EBCA6B, -1, 1 << 32)) & HALF
+    half = (half * _INVERSES[1]) & HALF
     return half ^ half >> 16

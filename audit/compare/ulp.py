@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 
 _FLOATS = {"f2": ("e", "H", 15), "f4": ("f", "I", 31), "f8": ("d", "Q", 63)}
-_INTEGERS = {"b1": "?", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q"}
+_INTEGERS = {"b1": "B", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def elements(dtype: str, data: bytes) -> list[Element]:
         code = _INTEGERS[real]
         width = struct.calcsize("<" + code)
         count = _count(len(data), width)
-        numbers = [int(item) for item in struct.unpack(f"<{count}{code}", data)]
+        numbers = struct.unpack(f"<{count}{code}", data)
         return [Element(item, f"0x{item & ((1 << (8 * width)) - 1):0{2 * width}x}", item) for item in numbers]
     raise ValueError(f"no order for elements of type {dtype}")
 
@@ -74,5 +74,5 @@ def _place(bits: int, sign: int) -> int:
 
 
 def percentile(ordered: list[int], percent: int) -> int:
-    """Nearest-rank percentile of a sorted, non-empty list."""
-    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+    """Nearest-rank percentile of a sorted, non-empty list: the least of it that so many percent do not exceed."""
+    return ordered[max(1, -(-len(ordered) * percent // 100)) - 1]

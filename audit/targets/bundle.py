@@ -27,7 +27,9 @@ from there at 1.5 MB/s [measured with 3.11], which takes longer than the facts."
 _MAIN = """import sys
 
 if sys.version_info[:2] < FLOOR:
-    sys.exit("probes.pyz: Python %d.%d is too old, the probes need %d.%d or newer" % (sys.version_info[:2] + FLOOR))
+    versions = sys.version_info[:2] + FLOOR
+    sys.stderr.write("probes.pyz: Python %d.%d is too old, the probes need %d.%d or newer\\n" % versions)
+    sys.exit(2)
 from probes.__main__ import main
 
 sys.exit(main())

@@ -13,7 +13,7 @@ What several facets read in the same way is in `sources`. A fact also needs its 
 import importlib
 from typing import Any, Dict, NamedTuple, Tuple
 
-from ..facts import Facts
+from ..facts import Facts, failure
 from .sources.privacy import scrub
 
 SCOPES: Dict[str, Tuple[str, ...]] = {
@@ -67,7 +67,7 @@ def _capture_facet(facet: str, facts: Facts, options: Options) -> None:
         names = module.NAMES
         module.capture(facts, options)
     except Exception as error:  # the contract: a probe that fails costs its facts, never the run
-        reason = "{}: {}".format(type(error).__name__, error)
+        reason = failure(error)
         names = names or (facet + ".probe",)
     for name in names:
         if name not in facts.records:

@@ -62,7 +62,7 @@ def _record(facts: Facts, key: str, library: Optional[Library], properties: Tupl
 
 
 def _no_blas() -> str:
-    if "numpy" not in sys.modules:
+    if sys.modules.get("numpy") is None:
         return "this process did not import numpy"
     return "no BLAS that numpy links was recognised in this process"
 
@@ -183,7 +183,7 @@ def _openblas(handle: Any, function: str, result: Any) -> Any:
 
 def _links() -> List[str]:
     """Paths of the BLAS and LAPACK libraries that numpy's extension modules link, as mapped; may be empty."""
-    if "numpy" not in sys.modules:
+    if sys.modules.get("numpy") is None:
         return []
     try:
         paths = mapped.paths()
@@ -214,7 +214,7 @@ def _soname(path: str) -> str:
 
 def _choose(links: List[str], known: List[Library], part: str) -> Optional[Library]:
     """numpy's library for one part ("blas" or "lapack"), or None."""
-    if "numpy" not in sys.modules:
+    if sys.modules.get("numpy") is None:
         return None
     by_path = {library["path"]: library for library in known}
     for path in sorted(links, key=lambda path: (part not in os.path.basename(path), path)):
@@ -230,7 +230,7 @@ def _choose(links: List[str], known: List[Library], part: str) -> Optional[Libra
 
 def _accelerate() -> Optional[Library]:
     """Apple's BLAS, which no library in the process tells of: numpy's build configuration does."""
-    if sys.platform != "darwin" or "numpy" not in sys.modules:
+    if sys.platform != "darwin" or sys.modules.get("numpy") is None:
         return None
     built = getattr(sys.modules.get("numpy.__config__"), "CONFIG", {}).get("Build Dependencies", {})
     if built.get("blas", {}).get("name") != "accelerate":

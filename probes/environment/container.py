@@ -8,6 +8,7 @@ import re
 from typing import Any, Callable, List
 
 from ..facts import Facts, text
+from .sources import forms
 
 SCOPE = "machine"
 NAMES = ("container.evidence", "container.kind")
@@ -40,6 +41,8 @@ _VARIABLES = {
     "CODESPACES": "codespaces",
     "container": "container",
 }
+# Source: systemd, Container Interface; systemd-detect-virt(1)
+_MANAGERS = forms.words("docker podman lxc lxc-libvirt systemd-nspawn rkt oci pouch proot wsl openvz vservers")
 
 
 def capture(facts: Facts, options: Any = None) -> None:
@@ -97,7 +100,8 @@ def _first_process() -> List[str]:
 
 
 def _manager() -> List[str]:
-    return ["{}: /run/systemd/container".format(text("/run/systemd/container", 64))]
+    kind = forms.recorded(text("/run/systemd/container", 64), _MANAGERS)
+    return ["{}: /run/systemd/container".format("container" if kind == forms.NOT_RECORDED else kind)]
 
 
 def _subsystem() -> List[str]:

@@ -8,6 +8,7 @@ import sys
 from typing import Any, List
 
 from ..facts import Absent, Facts
+from . import variables
 from .sources import mapped
 
 SCOPE = "machine"
@@ -70,5 +71,6 @@ def tunables() -> List[str]:
     """
     if name() != "glibc":
         raise Absent("only glibc has tunables")
-    pairs = (part.partition("=") for part in os.environ.get("GLIBC_TUNABLES", "").split(":"))
-    return sorted({key: "{}={}".format(key, value) for key, _, value in pairs if key}.values())
+    asked = variables.shown("GLIBC_TUNABLES", os.environ.get("GLIBC_TUNABLES", "")) or ""
+    pairs = (part.partition("=") for part in asked.split(":"))
+    return sorted({key: key + equals + value for key, equals, value in pairs if key}.values())

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from ..facts import Absent, Facts
+from .sources import forms
 
 SCOPE = "machine"
 NAMES = (
@@ -34,12 +35,12 @@ def capture(facts: Facts, options: Any = None) -> None:
 
 
 def _category(category: int) -> str:
-    return locale.setlocale(category, None)
+    return forms.recorded(locale.setlocale(category, None), forms.LOCALE)
 
 
 def _spelled(encoding: str) -> str:
     # Python 3.13 says utf-8 where 3.11 says UTF-8.
-    return encoding.lower().replace("_", "-")
+    return forms.recorded(encoding.lower().replace("_", "-"), forms.ENCODING)
 
 
 def _standard_output() -> str:
@@ -50,15 +51,9 @@ def _standard_output() -> str:
 
 def zone() -> str:
     """The zone's name, "Europe/Berlin", where the system has it, else its abbreviation, "CET". Raises Absent."""
-    asked = os.environ.get("TZ", "").lstrip(":")
-    if asked:
-        return asked.split("zoneinfo/")[-1] if "zoneinfo/" in asked or "/" not in asked[:1] else os.path.basename(asked)
-    try:
-        target = os.path.realpath("/etc/localtime")
-        if "zoneinfo/" in target:
-            return target.split("zoneinfo/")[-1]
-    except OSError:
-        pass
+    asked = os.environ.get("TZ", "").lstrip(":") or os.path.realpath("/etc/localtime")
+    if asked != "/etc/localtime":
+        return forms.recorded(asked.split("zoneinfo/")[-1], forms.ZONE)
     if not time.tzname[0]:
         raise Absent("the system names no time zone")
-    return time.tzname[0]
+    return forms.recorded(time.tzname[0], forms.ZONE)

@@ -7,6 +7,7 @@ import sys
 from typing import Any, List
 
 from ..facts import Absent, Facts
+from .sources import forms
 
 SCOPE = "effect"
 NAMES = ("numpy.version", "numpy.simd_baseline", "numpy.simd_found", "numpy.blas_built")
@@ -14,15 +15,17 @@ NAMES = ("numpy.version", "numpy.simd_baseline", "numpy.simd_found", "numpy.blas
 
 def capture(facts: Facts, options: Any = None) -> None:
     """Record this facet's facts."""
-    facts.read("numpy.version", "numpy.__version__", lambda: str(_numpy().__version__))
+    facts.read("numpy.version", "numpy.__version__", lambda: forms.version(str(_numpy().__version__)))
     facts.read("numpy.simd_baseline", "numpy's __cpu_baseline__", lambda: list(_core().__cpu_baseline__))
     facts.read("numpy.simd_found", "numpy's __cpu_features__ and __cpu_dispatch__", simd_found)
     facts.read("numpy.blas_built", "numpy.__config__", _blas_built)
 
 
 def _numpy() -> Any:
-    """The module, if this process has imported it: what it did not load is not in effect. Raises Absent."""
-    if "numpy" not in sys.modules:
+    """The module, if this process has imported it (None: it could not): what it did not load is not in effect.
+
+    Raises Absent."""
+    if sys.modules.get("numpy") is None:
         raise Absent("this process did not import numpy")
     return sys.modules["numpy"]
 
@@ -52,4 +55,4 @@ def _blas_built() -> str:
     name = built.get("Build Dependencies", {}).get("blas", {}).get("name")
     if not name:
         raise Absent("this numpy records no BLAS")
-    return str(name)
+    return forms.recorded(str(name), forms.NAME)

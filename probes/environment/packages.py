@@ -13,6 +13,7 @@ import sys
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 from ..facts import Absent, Facts, command, text
+from .sources import forms
 
 SCOPE = "machine"
 NAMES = ("packages.count",)
@@ -53,14 +54,15 @@ def capture(facts: Facts, options: Any = None) -> None:
 
 def _capture_one(facts: Facts, distribution: Distribution, verify: bool) -> None:
     key = "packages." + distribution.name
-    facts.add(key + ".version", distribution.version, "its metadata")
+    facts.add(key + ".version", forms.version(distribution.version), "its metadata")
     facts.read(key + ".installer", "INSTALLER", lambda: installer(distribution))
     facts.read(key + ".record", "RECORD", lambda: record_digest(_record(distribution)))
     if verify:
         facts.read(key + ".modified", "RECORD and the files", lambda: modified(distribution))
     origin = _origin(distribution)
-    if origin.get("vcs_info", {}).get("commit_id"):
-        facts.add(key + ".commit", origin["vcs_info"]["commit_id"], "direct_url.json")
+    told = _part(origin, "vcs_info").get("commit_id")
+    if isinstance(told, str) and re.fullmatch(forms.COMMIT, told):
+        facts.add(key + ".commit", told, "direct_url.json")
     tree = _working_tree(distribution, origin)
     if tree is not None:
         facts.add(key + ".editable", True, "direct_url.json or egg-info")
@@ -95,7 +97,7 @@ def _read(site: str, entry: str) -> Optional[Distribution]:
             continue
         name = re.search(r"^Name:\s*(.+?)\s*$", header, re.MULTILINE)
         version = re.search(r"^Version:\s*(.+?)\s*$", header, re.MULTILINE)
-        if name and version:
+        if name and version and re.fullmatch(forms.NAME, name.group(1), re.ASCII):
             return Distribution(normal(name.group(1)), version.group(1), folder, site)
     return None  # a folder that an interrupted removal left
 
@@ -116,7 +118,7 @@ def installer(distribution: Distribution) -> str:
         return "distribution"
     if not name:
         raise Absent("no INSTALLER file")
-    return name
+    return forms.recorded(name, forms.INSTALLER)
 
 
 def _is_system(site: str) -> bool:
@@ -145,27 +147,34 @@ def _of_installation(line: bytes) -> bool:
 
 
 def modified(distribution: Distribution) -> List[str]:
-    """Files that RECORD has a digest of and that are now missing or other, sorted; at most MODIFIED_LIMIT names."""
-    found = []
+    """Files that RECORD has a digest of and that are now missing or other, sorted; at most MODIFIED_LIMIT names. Those
+    outside the package's folder are counted, because their names hold this machine's folders."""
+    found, outside = [], 0
     for line in _record(distribution).decode("utf-8", "replace").splitlines():
         name, _, rest = line.rpartition(",")[0].rpartition(",")
         algorithm, equals, expected = rest.partition("=")
         if equals and _file_digest(os.path.join(distribution.site, name.strip('"')), algorithm) != expected:
-            found.append(name.strip('"'))
-    if len(found) > MODIFIED_LIMIT:
-        return [*sorted(found)[:MODIFIED_LIMIT], "and {} more".format(len(found) - MODIFIED_LIMIT)]
-    return sorted(found)
+            if os.path.isabs(name.strip('"')) or ".." in name:
+                outside += 1
+            else:
+                found.append(name.strip('"'))
+    more = max(0, len(found) - MODIFIED_LIMIT)
+    return [
+        *sorted(found)[:MODIFIED_LIMIT],
+        *(["and {} more".format(more)] if more else []),
+        *(["and {} outside site-packages".format(outside)] if outside else []),
+    ]
 
 
 def _file_digest(path: str, algorithm: str) -> Optional[str]:
     import base64  # only when asked to verify
 
-    digest = hashlib.new(algorithm)
     try:
+        digest = hashlib.new(algorithm)
         with open(path, "rb") as file:
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)
-    except OSError:
+    except (OSError, ValueError):  # no such file, or no such algorithm
         return None
     return base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
 
@@ -186,9 +195,15 @@ def _origin(distribution: Distribution) -> Dict[str, Any]:
     return origin if isinstance(origin, dict) else {}
 
 
+def _part(origin: Dict[str, Any], name: str) -> Dict[str, Any]:
+    """A table of direct_url.json, {} where it has none."""
+    part = origin.get(name)
+    return part if isinstance(part, dict) else {}
+
+
 def _working_tree(distribution: Distribution, origin: Dict[str, Any]) -> Optional[str]:
     """The folder that an editable installation imports from, or None."""
-    if origin.get("dir_info", {}).get("editable"):
+    if _part(origin, "dir_info").get("editable"):
         from urllib.parse import unquote, urlparse
 
         return unquote(urlparse(str(origin.get("url", ""))).path)
@@ -198,7 +213,13 @@ def _working_tree(distribution: Distribution, origin: Dict[str, Any]) -> Optiona
 
 def commit(tree: str) -> str:
     """The commit that a working tree has checked out, from git's files. Raises Absent."""
-    folder = _git_folder(tree)
+    found = _head(_git_folder(tree))
+    if not re.fullmatch(forms.COMMIT, found):
+        raise Absent("git's files name no commit")  # a link in them can lead to any file
+    return found
+
+
+def _head(folder: str) -> str:
     head = text(os.path.join(folder, "HEAD"), 4096)
     if not head.startswith("ref: "):
         return head

@@ -5,9 +5,17 @@ import sys
 from typing import Any, List, Union
 
 from ..facts import Facts
+from .sources import forms
 
 SCOPE = "effect"
 NAMES = ("python.hash_seed", "python.options", "python.gil")
+
+# Python takes any word here, so only its own are recorded.
+_X_OPTION = forms.words(
+    "context_aware_warnings cpu_count dev faulthandler frozen_modules gil importtime int_max_str_digits lazy_imports",
+    "no_debug_ranges oldparser perf perf_jit presite pycache_prefix showalloccount showrefcount",
+    "thread_inherit_context tlbc tracemalloc utf8 warn_default_encoding",
+)
 
 
 def capture(facts: Facts, options: Any = None) -> None:
@@ -46,8 +54,8 @@ def _options() -> List[str]:
         "thread_inherit_context", "context_aware_warnings",
     }  # fmt: skip
     found = ["{}={}".format(name, int(value)) for name, value in values.items() if value and name not in ignored]
-    found += ["-X {}".format(key) for key in getattr(sys, "_xoptions", {})]
-    return sorted(found)
+    found += ["-X {}".format(forms.recorded(key, _X_OPTION)) for key in getattr(sys, "_xoptions", {})]
+    return sorted(set(found))
 
 
 def _gil() -> bool:

@@ -35,7 +35,7 @@ def capture(facts: Facts, options: Any = None) -> None:
     facts.read("python.version", "platform", platform.python_version)
     facts.read("python.implementation", "platform", platform.python_implementation)
     facts.read("python.compiler", "platform", platform.python_compiler)
-    facts.read("python.build", "platform", lambda: " ".join(platform.python_build()))
+    facts.read("python.build", "platform", _build)
     facts.read("python.flags", "sysconfig", flags)
     facts.read("python.origin", "the prefix and the package database", origin)
     facts.read("python.environment", "the prefixes", environment)
@@ -43,6 +43,11 @@ def capture(facts: Facts, options: Any = None) -> None:
     facts.read("python.bits", "struct", lambda: 8 * struct.calcsize("P"))
     facts.read("python.byte_order", "sys.byteorder", lambda: sys.byteorder)
     facts.read("python.user_site", "site", _user_site)
+
+
+def _build() -> str:
+    # A build from a checkout says which branch; its name is its author's.
+    return re.sub(r"\bheads/[^\s:]+", "heads/...", " ".join(platform.python_build()))
 
 
 def flags() -> List[str]:

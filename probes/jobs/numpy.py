@@ -18,7 +18,7 @@ import math
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from .. import inputs
-from ..facts import Absent
+from ..facts import Absent, failure
 from ..operators import Operator
 from . import PROGRESS_STEPS, Job, Outcome, Progress
 from .replay import replay
@@ -26,7 +26,7 @@ from .replay import replay
 try:
     import numpy
 except ImportError as error:
-    raise Absent("numpy cannot be imported: {}".format(error)) from None
+    raise Absent("numpy cannot be imported: " + failure(error)) from None
 
 MODULUS = 13
 SENTENCES = MODULUS * MODULUS

@@ -8,6 +8,9 @@ leaves under the lowest common ancestor of i and j; a few such numbers give the 
 A node with more than two children is a fused addition of several terms (matrix units), which aligns its terms to the
 largest and drops what lies below. Binary nodes that add a product without rounding it first (FMA) have the same tree
 and other bits; `fused_leaves` finds them.
+
+What masks do not show: a compensation that they absorb as well (Kahan's sum has the tree of a chain), and an order that
+depends on the values (by size: one wide node).
 """
 
 from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
@@ -20,7 +23,7 @@ Tree = Union[int, Tuple["Tree", ...]]
 
 
 class NoTree(Exception):
-    """The box does not add in the order of any tree (a compensated sum, an exact accumulator)."""
+    """The box does not add in the order of any tree (an exact accumulator, a correction added at the end)."""
 
 
 class Precision(NamedTuple):

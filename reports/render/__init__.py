@@ -1,6 +1,6 @@
 """Reports and comparisons as text. A format is one file and one line of `_FORMATS`; all of them show the same pages.
 
-A format's file has the functions `run_summary`, `show` and `diff`; it is imported when it is asked for.
+A format's file has the functions `run_summary`, `show`, `sharing` and `diff`; it is imported when it is asked for.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Renderer(Protocol):
 
     def show(self, report: Report, all: bool = False, color: bool = False) -> str: ...
 
+    def sharing(self, report: Report, file: str, color: bool = False) -> str: ...
+
     def diff(self, comparison: Comparison, all: bool = False, color: bool = False) -> str: ...
 
 
@@ -47,6 +49,11 @@ def run_summary(report: Report, facts: RunSummary, format: str = "terminal", *, 
 def show(report: Report, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:
     """One report for a person. all: every fact with its source."""
     return renderer(format).show(report, all, color)
+
+
+def sharing(report: Report, file: str, format: str = "terminal", *, color: bool = False) -> str:
+    """What leaves this machine with a report. file: what the report is called here."""
+    return renderer(format).sharing(report, file, color)
 
 
 def diff(comparison: Comparison, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:

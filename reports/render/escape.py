@@ -18,6 +18,9 @@ _INVISIBLE = re.compile(
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>|~$&]|:(?=//)|(?<=www)\.|@(?=\w)|#(?=\d)")
 """Punctuation that Markdown or GitHub's extensions (tables, links, mentions, issue numbers, formulas) act upon."""
 
+_BLOCK = re.compile(r"^(\d*)(?=\S)([-+#=]|(?<=\d)[.)])")
+"""What Markdown takes for the beginning of a list, a heading or its underline, where a line begins with it."""
+
 
 def visible(text: str) -> str:
     r"""`text` with every character that does not show as itself written as an escape: `\n`, `\x1b`, `\u202e`."""
@@ -46,6 +49,11 @@ def _markdown_escaped(match: re.Match[str]) -> str:
     # GitHub finds mentions and issue numbers after it has removed backslashes, so these two need a comment instead.
     character = match.group()
     return character + "<!-- -->" if character in "@#" else "\\" + character
+
+
+def markdown_first(escaped: str) -> str:
+    """What `markdown` gave, where a line begins with it: `-`, `#` or `1.` there would begin a list or a heading."""
+    return _BLOCK.sub(r"\1\\\2", escaped.lstrip(" "))
 
 
 def markdown_code(text: str, *, in_table: bool = False) -> str:

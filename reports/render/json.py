@@ -8,6 +8,7 @@ from ..comparison import Comparison
 from ..report import Report
 from . import escape
 from .pages import measured
+from .pages import sharing as shared
 from .pages.run import RunSummary
 
 
@@ -45,6 +46,13 @@ def run_summary(report: Report, facts: RunSummary, color: bool = False) -> str:
 def show(report: Report, all: bool = False, color: bool = False) -> str:
     """The whole report; `all` makes no difference, because nothing is left out."""
     return _text(report)
+
+
+def sharing(report: Report, file: str, color: bool = False) -> str:
+    """What a report holds, by what it is about, and what no report holds."""
+    found = shared.sharing(report)
+    body = {**msgspec.to_builtins(found), "plain": found.plain, "look_at": found.odd, "never": shared.NEVER}
+    return _text({"format": "audit-sharing", "version": 1, **body})
 
 
 def diff(comparison: Comparison, all: bool = False, color: bool = False) -> str:

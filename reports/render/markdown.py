@@ -7,18 +7,24 @@ from ..report import Report
 from . import escape
 from .pages.diff import diff_page
 from .pages.page import Block, Code, Page, Row, Section
-from .pages.run import RunSummary, run_page
+from .pages.run import RunSummary, pasted, run_page
+from .pages.sharing import sharing_page
 from .pages.show import show_page
 
 
 def run_summary(report: Report, facts: RunSummary, color: bool = False) -> str:
     """What `audit run` prints at its end."""
-    return write(run_page(report, facts))
+    return write(run_page(report, pasted(facts)))
 
 
 def show(report: Report, all: bool = False, color: bool = False) -> str:
     """One report. all: every fact."""
     return write(show_page(report, all))
+
+
+def sharing(report: Report, file: str, color: bool = False) -> str:
+    """What leaves this machine with a report."""
+    return write(sharing_page(report, file))
 
 
 def diff(comparison: Comparison, all: bool = False, color: bool = False) -> str:
@@ -75,6 +81,7 @@ def _items(block: Block) -> list[str]:
         if label:
             lines.append(f"- **{_text(label)}:** {text}")
         else:
+            text = escape.markdown_first(text)
             lines.append(f"  - {text}" if lines else f"- {text}")
     return lines
 

@@ -13,6 +13,7 @@ from . import escape, layout
 from .pages.diff import diff_page
 from .pages.page import Block, Page, Section, fit
 from .pages.run import RunSummary, run_page
+from .pages.sharing import sharing_page
 from .pages.show import show_page
 
 LINES = 25
@@ -43,6 +44,11 @@ def run_summary(report: Report, facts: RunSummary, color: bool = False) -> str:
 def show(report: Report, all: bool = False, color: bool = False) -> str:
     """What `audit show` prints of a report. all: every fact."""
     return write(show_page(report, all), color, width=layout.WIDE if all else layout.WIDTH)
+
+
+def sharing(report: Report, file: str, color: bool = False) -> str:
+    """What `audit show --sharing` prints."""
+    return write(sharing_page(report, file), color)
 
 
 def diff(comparison: Comparison, all: bool = False, color: bool = False) -> str:

@@ -34,7 +34,8 @@ def expected(name: str) -> tuple[str, set[str], str | None]:
 def pair(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[Measured]]:
     monkeypatch.chdir(MACHINES)  # file names without a folder, in answers and commands
     name: str = request.param
-    return name, sides([f"{expected(name)[0]}.json.gz", f"{name}.json.gz"])[0]
+    found = sides([f"{expected(name)[0]}.json.gz", f"{name}.json.gz"]).sides
+    return name, [side.whole() for side in found]
 
 
 def answer(comparison: Comparison) -> tuple[set[str], set[str | None]]:

@@ -93,9 +93,29 @@ def test_a_child_that_hangs_is_ended(script: Script) -> None:
     assert time.monotonic() - before < 10
 
 
-def test_gigabytes_of_noise_do_not_fill_the_memory(script: Script) -> None:
-    with pytest.raises(TargetError, match="no progress"):
-        records(PrefixTarget([], script("cat /dev/zero\n"), seconds=1))
+def test_gigabytes_of_noise_are_given_up(script: Script) -> None:
+    """Their memory is measured in `test_faults.py`."""
+    with pytest.raises(TargetError, match="it printed 1 GiB and no record"):
+        records(PrefixTarget([], script("cat /dev/zero\n")))
+
+
+def test_noise_is_read_as_fast_as_it_comes(script: Script) -> None:
+    """300 MB in lines took a minute when each reading was followed by a pause."""
+    before = time.monotonic()
+    wrapper = script(f'yes a line of noise | head -c 300000000 >&2; exec "{sys.executable}" "$@"\n')
+    assert "end" in records(PrefixTarget([], wrapper))
+    assert time.monotonic() - before < 15
+
+
+def test_a_record_in_many_pieces_among_noise(script: Script) -> None:
+    """What stands before, between and after records, and what only looks like one, is passed over."""
+    body = "import re, sys; token = re.search(rb'audit-[0-9a-f]{16}', sys.stdin.buffer.read()).group().decode()\n"
+    body += "import os, time\nfor piece in ('noise', '\\n' + token[:9], token[9:] + ' {\"a\":', '1}', '\\nnoise\\n', "
+    body += "token + ' [1]\\n', token + ' {\\n', '\\n' + token + ' {\"end\": 0}\\n'):\n"
+    body += "    os.write(1, piece.encode()); time.sleep(0.02)\n"
+    (Path(wrapper := script("")).parent / "body.py").write_text(body)
+    Path(wrapper).write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(wrapper).parent}/body.py"\n')
+    assert list(PrefixTarget([], wrapper).launch({"work": "facts"})) == [{"a": 1}, {"end": 0}]
 
 
 @pytest.mark.parametrize("version", ["3.6", "3.7"])

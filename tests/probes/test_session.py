@@ -141,6 +141,97 @@ def test_facts_in_effect_that_move_between_runs_are_unsteady() -> None:
     assert capture(Plan(jobs=(), repeat=2), Child(answer), quiet)["unsteady"] == ["blas.threads"]
 
 
+def test_a_run_that_was_given_up_is_no_run() -> None:
+    def answer(request: Request) -> Iterator[Record]:
+        if request["run"] == 1:
+            raise Died("failed", "exit status 255")
+        yield operator("libm.exp")
+        yield EFFECT
+        yield {"end": 0.1}
+
+    target = capture(Plan(jobs=(), repeat=2), Child(answer), quiet)
+    assert target["battery"]["runs"] == 1
+    assert target["incomplete"] == ["operators: exit status 255"]
+    assert "unsteady" not in target
+
+
+def interrupted_at(work: str, run: int) -> Callable[[Request], Iterator[Record]]:
+    """A child that answers everything, and a person who presses Ctrl-C half-way through one of its answers."""
+
+    def answer(request: Request) -> Iterator[Record]:
+        now = (request["work"], request["run"]) == (work, run)
+        if request["work"] == "operators":
+            yield operator("libm.exp")
+        if now:
+            raise KeyboardInterrupt
+        if request["work"] == "operators":
+            yield operator("libm.log")
+        else:
+            yield {"job": {"name": request["name"], "trace": _trace([b"a"], "d")}}
+        yield EFFECT
+        yield {"end": 0.1}
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("work", "run", "operators", "runs", "jobs", "words"),
+    [
+        ("operators", 0, ["libm.exp"], 1, [], "operators, run 1 of 2; not begun: job python, job numpy"),
+        ("operators", 1, ["libm.exp", "libm.log"], 1, [], "operators, run 2 of 2; not begun: job python, job numpy"),
+        ("job", 0, ["libm.exp", "libm.log"], 2, [], "job python, run 1 of 2; not begun: job numpy"),
+        ("job", 1, ["libm.exp", "libm.log"], 2, [("python", 1)], "job python, run 2 of 2; not begun: job numpy"),
+    ],
+)
+def test_an_interruption_keeps_what_was_measured(
+    work: str, run: int, operators: list[str], runs: int, jobs: list[tuple[str, int]], words: str
+) -> None:
+    child = Child(interrupted_at(work, run))
+    target = capture(Plan(jobs=("python", "numpy"), partial=True), child, quiet)
+    assert target["incomplete"] == ["interrupted during " + words]
+    assert [one["name"] for one in target["battery"]["operators"]] == operators
+    assert target["battery"]["runs"] == runs
+    assert [(job["name"], job["runs"]) for job in target.get("jobs", [])] == jobs
+    assert "unsteady" not in target
+
+
+def test_an_interruption_keeps_nothing_unless_asked_or_without_facts() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        capture(Plan(), Child(interrupted_at("job", 1)), quiet)
+
+    def launch(request: Request) -> Iterator[Record]:
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        capture(Plan(partial=True), launch, quiet)
+
+
+def test_a_battery_whose_hash_seed_is_not_known_may_have_had_a_random_one() -> None:
+    def answer(request: Request) -> Iterator[Record]:
+        yield operator("ordering.set.str")
+        raise KeyboardInterrupt
+
+    (found,) = capture(Plan(jobs=(), partial=True), Child(answer), quiet)["battery"]["operators"]
+    assert found["hazard"] is True
+
+
+def test_a_library_that_kills_at_its_import_is_left_out() -> None:
+    def answer(request: Request) -> Iterator[Record]:
+        if "numpy" not in request.get("without", []):
+            yield {"loading": "numpy"}
+            raise Died("failed", "SIGSEGV")
+        yield operator("libm.exp")
+        yield EFFECT
+        yield {"end": 0.1}
+
+    child = Child(answer)
+    target = capture(Plan(jobs=(), repeat=2), child, quiet)
+    assert target["incomplete"] == ["numpy: SIGSEGV while it was imported"]
+    assert target["battery"]["runs"] == 2
+    assert [request.get("without") for request in child.requests] == [None, ["numpy"], ["numpy"]]
+
+
 def _trace(rows: list[bytes], digest: str) -> dict[str, Any]:
     return {"digest": digest, "digests": [base64.b64encode(b"".join(row.ljust(8) for row in rows)).decode()]}
 

@@ -15,7 +15,7 @@ from ...facts import Absent, text
 
 MAPS = "/proc/self/maps"
 SOURCE = "mapped files"
-_SITE = re.compile(r"/(?:site|dist)-packages/(.+)$")
+_SITE = re.compile(r".*/(?:site|dist)-packages/(.+)$")  # the last: the first may be a folder that someone named so
 _EXTENSION = re.compile(r"\.(?:cpython|pypy|abi3|cp\d|pp\d)[^/]*\.so$|\.(?:abi3\.)?(?:pyd|so)$")
 _HASH = re.compile(r"-[0-9a-f]{8}(?=[-.]|$)")  # what auditwheel adds to a library's name
 
@@ -67,7 +67,7 @@ def _is_code(path: str) -> bool:
 
 def module_path(path: str) -> Optional[str]:
     """The part below site-packages, or None: "numpy/_core/_multiarray_umath.cpython-311-x86_64-linux-gnu.so"."""
-    match = _SITE.search(path)
+    match = _SITE.match(path)
     return match.group(1) if match else None
 
 

@@ -8,7 +8,7 @@ import re
 from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 from ...facts import Absent, command
-from . import mapped
+from . import forms, mapped
 
 DPKG_STATUS = "/var/lib/dpkg/status"
 DPKG_INFO = "/var/lib/dpkg/info"
@@ -72,7 +72,7 @@ def _distributions(site: str) -> List[Tuple[str, str, str]]:
     except OSError:
         return []
     matches = (re.match(r"(.+?)-([^-]+)(?:-py[\d.]+)?\.(?:dist|egg)-info$", entry) for entry in entries)
-    return [(_normal(match.group(1)), match.group(2), match.group(0)) for match in matches if match]
+    return [(_normal(match.group(1)), forms.version(match.group(2)), match.group(0)) for match in matches if match]
 
 
 def _normal(name: str) -> str:

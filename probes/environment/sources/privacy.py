@@ -1,7 +1,8 @@
 """What keeps a person's paths out of a report. Applied to every record once, at the end of a capture.
 
-A report names no home folder, no user and no environment's place: they say nothing about results, and people hand
-reports to strangers.
+The second line of defence: what comes from outside has passed its form (`forms`) before, and no probe records a path. A
+report names no home folder, no user and no environment's place: they say nothing about results, and people hand reports
+to strangers.
 """
 
 import os
@@ -46,8 +47,3 @@ def _scrub(value: Any, pairs: List[Tuple[str, str]]) -> Any:
     if isinstance(value, dict):
         return {key: _scrub(item, pairs) for key, item in value.items()}
     return value
-
-
-def without_folders(text: str) -> str:
-    """Every path in `text` reduced to its base name: "/home/me/libftz.so" becomes "libftz.so"."""
-    return re.sub(r"(?:~|(?<![A-Za-z])[A-Za-z]:(?=[\\/]))?[^\s:;,=]*[/\\]([^\s:;,=/\\]*)", r"\1", text)

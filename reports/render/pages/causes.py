@@ -7,6 +7,7 @@ from shlex import quote
 from ...comparison import Cause, Comparison, Evidence, RuledOut
 from . import sides
 from .compared import hazards
+from .groups import several, shown, who
 from .page import Block, Code, Row, Section, section, sentence
 from .words import component, count, listed, plain
 
@@ -45,13 +46,12 @@ def _short(root: str | None) -> str:
     return (root or "").removeprefix("variables.").removeprefix("packages.")
 
 
-def causes(comparison: Comparison) -> Section:
+def causes(comparison: Comparison, all: bool) -> Section:
     """A table a cause: its facts with the root marked, the setting to try, and what else could explain it."""
-    shown = [cause for cause in comparison.causes if cause.evidence or cause.facts]
-    several = len(comparison.causes) > 1
+    found = shown(comparison, all)
     blocks: list[Block | None] = []
-    for n, cause in enumerate(shown, 1):
-        blocks += _cause(comparison, cause, f"Cause {n}" if several else "Cause")
+    for n, cause in enumerate((one for one in found if one.evidence or one.facts), 1):
+        blocks += _cause(comparison, cause, f"Cause {n}" if len(found) > 1 else "Cause")
     return section(*blocks)
 
 
@@ -63,10 +63,13 @@ def _cause(comparison: Comparison, cause: Cause, label: str) -> list[Block | Non
     rows = [_evidence(comparison, owners, item) for item in evidence]
     setting = listed([f"{name}={quote(value)}" for name, value in cause.settings.items()])
     where = f"on {cause.settings_on}: " if cause.settings_on else ""
+    least = 0 if several(comparison) else 2  # of many groups the first one's details are worth less than the others
     less = f"{listed(cause.alternatives, 3)} (less likely)" if cause.alternatives else ""
     return [
-        Block(label, tuple(rows), ("fact", *sides.columns(owners), "evidence"), least=2, weight=7),
-        sentence("Setting", f"{where}{setting} ({_STATUS[cause.status]})", weight=7) if setting else None,
+        Block(label, tuple(rows), ("fact", *sides.columns(owners), "evidence"), least=least, weight=7),
+        sentence("Setting", f"{where}{setting} ({_STATUS[cause.status]})", weight=7, optional=not least)
+        if setting
+        else None,
         sentence("Or", less, weight=1, optional=True) if less else None,
     ]
 
@@ -96,7 +99,7 @@ def ruled_out(comparison: Comparison) -> Section:
         )
     rows = tuple(Row((text,)) for text in texts if text)
     return section(
-        Block("Ruled out", rows, least=2, weight=5) if rows else None,
+        Block("Ruled out", rows, least=1 if several(comparison) else 2, weight=5) if rows else None,
         _other(comparison),
         hazards(comparison, least=0),
         *(sentence("Note", note, weight=1, optional=True) for note in comparison.notes),
@@ -118,9 +121,9 @@ def _noise(comparison: Comparison) -> str:
     """What is known of repeatability; nothing where a machine is known not to repeat itself."""
     if any(side.nondeterministic for side in comparison.reports):
         return ""
-    once = [name for name, side in sides.named(comparison) if side.runs == 1]
+    once = [side.label for side in comparison.reports if side.runs == 1]
     if once:
-        return f"noise is not ruled out: {listed(once, 3)} ran once, so repeatability was not measured"
+        return f"noise is not ruled out: {who(once)} ran once, so repeatability was not measured"
     if any(side.runs == 0 for side in comparison.reports):
         return ""
     return f"noise: {'each' if len(comparison.reports) == 2 else 'every'} machine repeats itself"

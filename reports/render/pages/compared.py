@@ -96,7 +96,7 @@ def fact_table(
     for item in items:
         reason = item.why if why else listed(map(plain, item.components)) or item.meaning
         text = "; ".join(part for part in (listed(item.changes, 4), reason) if part)
-        rows.append(Row((Code(item.fact), *sides.cells(owners, item.values, most), text)))
+        rows.append(Row((Code(item.fact), *sides.cells(owners, item.values, most, item.lacking), text)))
     last = "why it had no effect" if why else "what it decides" if items and items[0].components else "what it is"
     header = ("fact", *sides.columns(owners), last)
     return Block("", tuple(rows), header, least=3, weight=3) if rows else None

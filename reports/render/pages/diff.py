@@ -10,8 +10,9 @@ from ..escape import cut
 from .causes import blamed, causes, ruled_out
 from .compared import compared, could_change, missing, rest, why_incomplete, why_not_comparable
 from .everything import everything
-from .page import Page, Section, Tone, page
-from .where import grouped, in_words, unsteady, unsteady_first, where
+from .groups import blamed_groups, grouped, several, who_agrees
+from .page import Page, Section, Tone, page, section
+from .where import in_words, unsteady, unsteady_first, where
 from .words import count
 
 ANSWER = 300
@@ -24,7 +25,7 @@ def diff_page(comparison: Comparison, all: bool = False) -> Page:
     tone, verdict, answer = _first(comparison)
     return page(
         (tone, verdict, cut(answer, ANSWER)),
-        _sections(comparison) + more,
+        _sections(comparison, all) + more,
         _exit(comparison),
         _next(comparison),
     )
@@ -38,7 +39,9 @@ def _first(comparison: Comparison) -> tuple[Tone, str, str]:
     if comparison.verdict == "incomplete":
         return "unsure", "INCOMPLETE.", why_incomplete(comparison)
     if verdict == "diverged":
-        return "bad", "DIFFERENT RESULTS.", _groups(comparison) + blamed(comparison.causes)
+        if several(comparison):
+            return "bad", "DIFFERENT RESULTS.", f"{who_agrees(comparison)} {blamed_groups(comparison)}"
+        return "bad", "DIFFERENT RESULTS.", blamed(comparison.causes)
     if verdict == "nondeterministic":
         return "bad", "NOT REPEATABLE.", unsteady_first(comparison)
     if verdict == "not-measured":
@@ -46,13 +49,6 @@ def _first(comparison: Comparison) -> tuple[Tone, str, str]:
     if verdict == "within-tolerance":
         return "good", "SAME RESULTS within tolerance, not bit for bit.", _environments(comparison)
     return "good", "SAME RESULTS, bit for bit.", _environments(comparison)
-
-
-def _groups(comparison: Comparison) -> str:
-    """With more than two reports: how many different results there are."""
-    if len(comparison.reports) < 3:
-        return ""
-    return f"{len(comparison.reports)} reports give {len(comparison.groups)} results. "
 
 
 def _environments(comparison: Comparison, measured: bool = True) -> str:
@@ -70,25 +66,19 @@ def _environments(comparison: Comparison, measured: bool = True) -> str:
     return f"{differ}; {numeric} of them can change results."
 
 
-def _sections(comparison: Comparison) -> list[Section]:
+def _sections(comparison: Comparison, all: bool) -> list[Section]:
     """The sections that this verdict needs, in order."""
     verdict = comparison.results.verdict
-    agreement = [compared(comparison), could_change(comparison), rest(comparison)]
-    if comparison.verdict == "not-comparable" or verdict not in (
-        "diverged",
-        "nondeterministic",
-        "within-tolerance",
-    ):
-        return agreement
-    if verdict == "within-tolerance":
-        return [where(comparison), *agreement]
+    if comparison.verdict == "not-comparable" or verdict not in ("diverged", "nondeterministic"):
+        agreement = [compared(comparison), could_change(comparison), rest(comparison)]
+        return [where(comparison), *agreement] if verdict == "within-tolerance" else agreement
     return [
-        in_words(comparison),
-        unsteady(comparison),
-        grouped(comparison),
+        in_words(comparison, all) if all or not several(comparison) else section(),
+        unsteady(comparison, all),
+        grouped(comparison, all),
         where(comparison),
         missing(comparison),
-        causes(comparison),
+        causes(comparison, all),
         ruled_out(comparison),
     ]
 

@@ -27,7 +27,7 @@ def verdict(report: Report) -> tuple[Tone, str, str]:
         return "bad", "NOT REPEATABLE.", f"{report.label} does not repeat itself: {shaky[0]}{more}."
     missing = [what for target in report.targets for what in incomplete(target)]
     if missing:
-        more = f" and {count(len(missing) - 1, 'more')}" if len(missing) > 1 else ""
+        more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
         return "unsure", "INCOMPLETE.", f"{report.label}: {missing[0]}{more}."
     runs = [target_runs(target) for target in report.targets]
     if not any(runs):

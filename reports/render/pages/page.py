@@ -88,6 +88,7 @@ def fit(whole: Page, limit: int, lines: Callable[[Page], int]) -> Page:
 
     lines: how many lines a page takes. What goes first: the last row of the longest block of the lowest weight.
     """
+    whole = _at_most(whole, limit)
     for start in (whole, replace(whole, compact=True)):
         shorter: Page | None = start
         while shorter is not None:
@@ -96,6 +97,19 @@ def fit(whole: Page, limit: int, lines: Callable[[Page], int]) -> Page:
                 return whole
             shorter = _shortened(whole)
     return whole
+
+
+def _at_most(whole: Page, rows: int) -> Page:
+    """`whole` with at most so many rows a block: more than a page has lines are always too many, and counting the
+    lines of a page for every row of thousands would take minutes."""
+    sections = []
+    for part in whole.sections:
+        blocks = [
+            replace(one, rows=one.rows[:rows], left_out=one.left_out + len(one.rows[rows:])) for one in part.blocks
+        ]
+        sections.append(replace(part, blocks=tuple(blocks)))
+    shortened = any(len(one.rows) > rows for part in whole.sections for one in part.blocks)
+    return replace(whole, sections=tuple(sections), shortened=whole.shortened or shortened)
 
 
 def _shortened(whole: Page) -> Page | None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -10,6 +14,9 @@ from . import measured
 from .page import Block, Page, Row, Section, page, section, sentence
 from .show import left_out, target_sections
 from .words import size_bytes
+
+_HOME = re.compile(r"^(?:/root|/home/[^/]+|/Users/[^/]+)(?=/)")
+"""What people paste from a terminal need not name them."""
 
 
 class RunSummary(Struct, frozen=True):
@@ -27,6 +34,13 @@ class RunSummary(Struct, frozen=True):
     interpreter: str = ""
 
 
+def pasted(facts: RunSummary) -> RunSummary:
+    """The same for a page that others will read: without the folders of this machine."""
+    name = os.path.basename(facts.file)
+    shown = facts.next.replace(shlex.quote(facts.file), shlex.quote(name)) if facts.file else facts.next
+    return replace(facts, file=name, next=shown, interpreter="")
+
+
 def run_page(report: Report, facts: RunSummary) -> Page:
     """The page of `audit run`."""
     tone, verdict, answer = measured.verdict(report)
@@ -35,7 +49,7 @@ def run_page(report: Report, facts: RunSummary) -> Page:
     sections = [_warnings(facts)]
     for target in report.targets:
         if facts.interpreter:
-            target = replace(target, interpreter=facts.interpreter)
+            target = replace(target, interpreter=_HOME.sub("~", facts.interpreter))
         sections += target_sections(target, several=len(report.targets) > 1)
     unseen = dict.fromkeys(text for target in report.targets for text in measured.not_seen(measured.every(target)))
     texts = [

@@ -70,7 +70,8 @@ def _rows(label: str, texts: list[str], most: int = 0) -> Block | None:
 
 def left_out() -> Block:
     """What no report holds, so that it can be sent without a second thought."""
-    return sentence("Left out", "host name, user name, UUIDs, data, command lines, other variables (never in the file)")
+    kept_out = "host name, user name, UUIDs, data, command lines, other variables"
+    return sentence("Left out", f"{kept_out} (audit show --sharing)")
 
 
 def _everything(target: Target) -> list[Section]:

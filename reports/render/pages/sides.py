@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from ...comparison import Comparison, Side
 from ...report import Value
 from ..escape import cut
+from .ranges import folded
 from .words import listed, value
 
 VALUE = 22
@@ -41,20 +42,32 @@ def columns(owners: Sequence[str]) -> list[str]:
     return list(owners) if len(owners) <= MOST_COLUMNS else ["values"]
 
 
-def cells(owners: Sequence[str], values: Sequence[Value], most: int = VALUE) -> list[str]:
-    """One cell for each of `columns(owners)`. most: characters of a value."""
+def cells(owners: Sequence[str], values: Sequence[Value], most: int = VALUE, lacking: Sequence[int] = ()) -> list[str]:
+    """One cell for each of `columns(owners)`. most: characters of a value; lacking: positions that have none."""
     if len(values) != len(owners):
         return [""] * len(columns(owners))
     texts = side_by_side(values, most)
-    return texts if len(owners) <= MOST_COLUMNS else [owned(texts, owners)]
+    if len(owners) > MOST_COLUMNS:
+        return [owned(texts, owners, frozenset(lacking))]
+    return ["(not compared)" if position in lacking else text for position, text in enumerate(texts)]
 
 
-def owned(texts: Sequence[str], owners: Sequence[str]) -> str:
-    """Each text once, with who has it: "Zen (a, b); SkylakeX (c)"."""
+MOST_VALUES = 4
+"""So many different values of one fact are shown in one cell, the most common first."""
+
+
+def owned(texts: Sequence[str], owners: Sequence[str], lacking: Collection[int] = ()) -> str:
+    """Each text once, with who has it: "Zen (gpu[01-17]); SkylakeX (gpu18)". lacking: positions without a value."""
     having: dict[str, list[str]] = {}
-    for text, owner in zip(texts, owners, strict=False):
-        having.setdefault(text, []).append(owner)
-    return "; ".join(f"{text} ({listed(group, 3)})" for text, group in having.items())
+    for position, (text, owner) in enumerate(zip(texts, owners, strict=False)):
+        if position not in lacking:
+            having.setdefault(text, []).append(owner)
+    ranked = sorted(having, key=lambda text: -len(having[text]))
+    few = ranked if len(ranked) <= MOST_VALUES else ranked[: MOST_VALUES - 1]
+    shown = [f"{text} ({listed(folded(having[text], 3), 3)})" for text in few]
+    if len(few) < len(ranked):
+        shown.append(f"{len(ranked) - len(few)} other values")
+    return "; ".join(shown)
 
 
 def side_by_side(values: Sequence[Value], most: int = VALUE) -> list[str]:

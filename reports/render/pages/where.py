@@ -1,9 +1,12 @@
-"""Where results part: the first divergence, its size, what became of the jobs, and who agrees with whom."""
+"""Where results part: the first divergence, its size, what became of the jobs, and what was not repeated."""
 
 from __future__ import annotations
 
-from ...comparison import Comparison, FirstDivergence, JobResult
+from collections.abc import Sequence
+
+from ...comparison import Comparison, JobResult
 from . import sides, words
+from .groups import place, several, shown, who
 from .page import Block, Code, Row, Section, section, sentence
 from .words import count, listed
 
@@ -11,9 +14,9 @@ SMALL = 1000
 """ULP (p99) up to which a difference is ordinary rounding: neither side is more right."""
 
 
-def in_words(comparison: Comparison) -> Section:
+def in_words(comparison: Comparison, all: bool) -> Section:
     """Each cause in one sentence, and whether to worry."""
-    texts = [cause.plain for cause in comparison.causes if cause.plain]
+    texts = [cause.plain for cause in shown(comparison, all) if cause.plain]
     if len(texts) > 1:
         texts = [f"{n}. {text}" for n, text in enumerate(texts, 1)]
     if comparison.results.verdict == "nondeterministic":
@@ -34,30 +37,21 @@ def _ordinary(comparison: Comparison) -> bool:
     return first.ulp.p99 <= SMALL and not (first.size.nan or first.size.infinite)
 
 
-def unsteady(comparison: Comparison) -> Section:
+MOST_PLACES = 12
+"""So many places that were not repeated are shown without --all."""
+
+
+def unsteady(comparison: Comparison, all: bool) -> Section:
     """Which machine did not repeat what, and which did repeat everything."""
-    rows = [Row((what,)) for what in comparison.results.nondeterministic]
-    rows = rows or [
-        Row((f"{what} on {name}",)) for name, side in sides.named(comparison) for what in side.nondeterministic
-    ]
-    steady = [name for name, side in sides.named(comparison) if not side.nondeterministic and side.runs > 1]
-    if not rows:
+    texts = comparison.results.nondeterministic
+    texts = texts or [f"{what} on {name}" for name, side in sides.named(comparison) for what in side.nondeterministic]
+    if not texts:
         return section()
-    repeated = sentence("Repeated", f"{listed(steady)} gave the same bits in every run") if steady else None
-    return section(Block("Unsteady", tuple(rows), weight=3), repeated)
-
-
-def grouped(comparison: Comparison) -> Section:
-    """With more than two reports: who agrees with whom."""
-    if len(comparison.reports) < 3:
-        return section()
-    rows = []
-    for n, group in enumerate(comparison.groups):
-        parts = "the reference (largest group)" if n == 0 else "differs; where was not found"
-        if n and group.first_divergence is not None:
-            parts = place(group.first_divergence)
-        rows.append(Row((f"{len(group.labels)}: {listed(group.labels, 4)}", parts)))
-    return section(Block("Groups", tuple(rows), ("who", "parts from the reference at"), least=2, weight=4))
+    if len(texts) > MOST_PLACES and not all:
+        texts = [*texts[: MOST_PLACES - 1], f"... {len(texts) - MOST_PLACES + 1} more (--all)"]
+    steady = [side.label for side in comparison.reports if not side.nondeterministic and side.runs > 1]
+    repeated = sentence("Repeated", f"{who(steady)} gave the same bits in every run") if steady else None
+    return section(Block("Unsteady", tuple(Row((text,)) for text in texts), weight=3), repeated)
 
 
 def where(comparison: Comparison) -> Section:
@@ -67,20 +61,11 @@ def where(comparison: Comparison) -> Section:
     if first is None:
         return section(outcome)
     inputs = "inputs are equal" if first.inputs_equal else "inputs already differ: it happened before this call"
-    several = first.labels and len(comparison.reports) > 2
-    between = f"; {' against '.join(first.labels)}" if several else ""
+    between = f"; {' against '.join(first.labels)}" if first.labels and several(comparison) else ""
     shown = words.example(first.size.example) if first.size.example else ""
     detail = "; ".join(part for part in (shown, words.tolerance(first.size)) if part)
     rows = (Row((words.size(first.size),)), *([Row((Code(detail),))] if detail else []))
     return section(sentence("First", f"{place(first)} ({inputs}{between})"), Block("Size", rows, weight=6), outcome)
-
-
-def place(first: FirstDivergence) -> str:
-    """ "job numpy, step 0, forward, block 0 attention, matmul f32"."""
-    if first.job == "operators":
-        return f"operator {first.operator}"
-    step = None if first.step is None else f"step {first.step:,}"
-    return ", ".join(part for part in (f"job {first.job}", step, first.phase, first.tensor, first.operator) if part)
 
 
 def _outcomes(comparison: Comparison) -> list[str]:
@@ -97,20 +82,29 @@ def _outcomes(comparison: Comparison) -> list[str]:
 def _outcome(comparison: Comparison, job: JobResult) -> str:
     apart = "every loss equal" if job.loss_step is None else f"loss first differs at step {job.loss_step:,}"
     names = sides.names(comparison)
-    failed = [name for name, learned in zip(names, job.learned, strict=False) if learned is False]
+    failed = [side.label for side, learned in zip(comparison.reports, job.learned, strict=False) if learned is False]
     final = f"; final loss {_losses(job, names)}" if any(loss is not None for loss in job.loss_last) else ""
-    return f"job {job.name}: {apart}{final}" + (f"; did not learn: {listed(failed)}" if failed else "")
+    return f"job {job.name}: {apart}{final}" + (f"; did not learn: {who(failed)}" if failed else "")
 
 
 def _losses(job: JobResult, names: list[str]) -> str:
-    """The last losses of all sides: "0.0021 on both", "0.0021 (a); 0.0034 (b)"."""
-    for digits in range(4, 18):  # as many as it takes to tell unequal losses apart
-        texts = [_loss(loss, digits) for loss in job.loss_last]
-        if len(set(texts)) == len(set(job.loss_last)):
-            break
+    """The last losses of all sides: "0.0021 on both", "0.0021 (a); 0.0034 (b)"; of many, from the least to the most."""
+    known = sorted({loss for loss in job.loss_last if loss is not None})
+    if len(job.loss_last) > sides.MOST_COLUMNS and len(known) > 1:
+        return " to ".join(_told_apart([known[0], known[-1]]))
+    texts = _told_apart(job.loss_last)
     if len(set(texts)) == 1:
         return f"{texts[0]} on {'both' if len(texts) == 2 else 'all'}"
     return sides.owned(texts, names)
+
+
+def _told_apart(losses: Sequence[float | None]) -> list[str]:
+    """The losses in the fewest digits, from four, in which unequal ones are told apart."""
+    for digits in range(4, 18):
+        texts = [_loss(loss, digits) for loss in losses]
+        if len(set(texts)) == len(set(losses)):
+            break
+    return texts
 
 
 def _loss(loss: float | None, digits: int) -> str:

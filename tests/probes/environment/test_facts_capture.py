@@ -6,6 +6,7 @@ import getpass
 import importlib
 import json
 import platform
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,9 @@ def test_a_probe_that_breaks_costs_its_own_facts(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(memory, "capture", broken)
     records = capture("machine").records
     assert records["memory.total"]["value"] == 1
-    assert records["memory.swap"] == {"status": "failed", "reason": "RuntimeError: broken in ~/x"}
+    # The place in the probes, and never the message: it may quote anything.
+    assert re.fullmatch(r"RuntimeError \(environment, line \d+\)", records["memory.swap"].pop("reason"))
+    assert records["memory.swap"] == {"status": "failed"}
     assert set(limits.NAMES) <= set(records)
 
 
@@ -90,10 +93,6 @@ def test_no_host_user_or_home_in_any_record(captured: Captured, tmp_path: Path) 
 
 def test_paths_are_made_impersonal() -> None:
     assert privacy.scrub(["/home/ann/x.so", {"a": "C:\\Users\\ann\\y"}]) == ["~/x.so", {"a": "~\\y"}]
-    assert privacy.without_folders("/home/ann/libftz.so:/opt/b/libx.so") == "libftz.so:libx.so"
-    assert privacy.without_folders("--xla_dump_to=/tmp/secret --xla_cpu_max_isa=AVX2") == (
-        "--xla_dump_to=secret --xla_cpu_max_isa=AVX2"
-    )
     assert len(privacy.scrub("x" * 9999)) == 512
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 from conftest import Captured, Records
 
 from probes.environment import container, limits, nvml, system, variables
-from probes.environment.sources import cgroups
+from probes.environment.sources import cgroups, forms
 from probes.facts import Absent
 
 
@@ -141,8 +142,11 @@ def test_container_variables(captured: Captured) -> None:
 
 def test_every_allowed_variable_stands_in_every_report(machine: Records) -> None:
     names = [name for name in machine if name.startswith("variables.")]
-    assert names == ["variables." + name for name in variables.ALLOWED]
-    assert len(set(variables.ALLOWED)) == len(variables.ALLOWED)
+    assert names == ["variables." + name for name in variables.FORMS]
+
+
+_XLA = "--xla_cpu_max_isa=AVX2 --xla_dump_to=(not recorded) (not recorded)"
+_TUNABLES = "glibc.cpu.hwcaps=-AVX2_Usable,-FMA:(not recorded):glibc.malloc.check=3"
 
 
 @pytest.mark.parametrize(
@@ -154,12 +158,55 @@ def test_every_allowed_variable_stands_in_every_report(machine: Records) -> None
         ("LD_PRELOAD", "/home/ann/libftz.so:/opt/jemalloc.so", "libftz.so:jemalloc.so"),
         ("TZ", "Europe/Berlin", "Europe/Berlin"),
         ("TZ", ":/usr/share/zoneinfo/Asia/Tokyo", "Asia/Tokyo"),
-        ("XLA_FLAGS", "x" * 600, "x" * 509 + "..."),
+        ("LD_PRELOAD", "/home/ann,smith/key libx.so", "(not recorded) libx.so"),
+        ("TZ", "/home/ann/Europe/Berlin", "(not recorded)"),
+        ("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", "CET-1CEST,M3.5.0,M10.5.0/3"),
+        ("XLA_FLAGS", "x" * 600, "(not recorded)"),
+        ("XLA_FLAGS", "--xla_cpu_max_isa=AVX2 --xla_dump_to=/a,b/c a b", _XLA),
         ("CUBLAS_WORKSPACE_CONFIG", ":4096:8", ":4096:8"),
+        ("CUDA_VISIBLE_DEVICES", "0,GPU-8a56a4bc,MIG-GPU-8a56a4bc-e184-a047/1/0", "0,GPU-...,MIG-GPU-.../1/0"),
+        ("CUDA_VISIBLE_DEVICES", "hunter2", "(not recorded)"),
+        ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX2_Usable,-FMA:a=b:c:glibc.malloc.check=3", _TUNABLES),
+        ("KMP_AFFINITY", "granularity=fine,compact,1,0", "granularity=fine,compact,1,0"),
+        ("LC_ALL", "de_DE.UTF-8@euro", "de_DE.UTF-8@euro"),
+        ("LC_ALL", "hunter2", "(not recorded)"),
+        ("MKL_CBWR", "AVX2,STRICT", "AVX2,STRICT"),
+        ("MKL_DOMAIN_NUM_THREADS", "MKL_DOMAIN_ALL=1, MKL_DOMAIN_BLAS=4", "MKL_DOMAIN_ALL=1, MKL_DOMAIN_BLAS=4"),
+        ("NCCL_ALGO", "^Ring,Tree", "^Ring,Tree"),
+        ("NPY_DISABLE_CPU_FEATURES", "AVX512_ICL X86_V3 X86_V4", "AVX512_ICL X86_V3 X86_V4"),
+        ("NUMBA_CPU_FEATURES", "+avx2,-sse4.1", "+avx2,-sse4.1"),
+        ("OMP_PLACES", "{0:4}:8:4", "{0:4}:8:4"),
+        ("OMP_SCHEDULE", "dynamic,4", "dynamic,4"),
+        ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_AMX", "AVX512_CORE_AMX"),
+        ("OPENBLAS_CORETYPE", "SkylakeX", "SkylakeX"),
+        ("PYTHONIOENCODING", "utf-8:surrogateescape", "utf-8:surrogateescape"),
+        ("PYTORCH_CUDA_ALLOC_CONF", "max_split_size_mb:128,backend:native", "max_split_size_mb:128,backend:native"),
     ],
 )
 def test_a_variables_value(name: str, value: str | None, expected: str | None) -> None:
     assert variables.shown(name, value) == expected
+
+
+@pytest.mark.parametrize("name", variables.FORMS)
+def test_no_variable_keeps_a_text_that_it_cannot_mean(name: str) -> None:
+    for text in ("hunter2", "/home/ann/x", "a,b;c", "user:hunter2@host", "1 hunter2", "hunter2=1", "x" * 100_000):
+        shown = variables.shown(name, text) or ""
+        assert not re.search("hunter2|ann|user|xxx", shown), shown
+        assert len(shown) <= 512
+    assert variables.shown(name, "") in ("", "(set)")
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        *((same, same) for same in ("1.0", "2.4.0+cu121", "2.1.0a0+29c30b1", "0.1.dev3+g1234567.d20240101", "2004a")),
+        *((same, same) for same in ("1.2.3.post1", "2.0.1+rocm5.7", "0.2+computecanada", "1.5+deb12u1", "1!2.0rc1")),
+        ("1.0+hunter2.internal", "1.0+(not recorded)"),
+        ("hunter2", "(not recorded)"),
+    ],
+)
+def test_a_version(version: str, expected: str) -> None:
+    assert forms.version(version) == expected
 
 
 def test_a_variable_that_is_not_allowed_is_nowhere(captured: Captured) -> None:

@@ -1,0 +1,168 @@
+"""`python3 probes.pyz -o node.json`: a full report from one file, with nothing installed and no network.
+
+Each child is a fork of this process, taken before any framework is loaded: a new process of `sys.executable` would
+leave an emulator or a container wrapper that this one runs under.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from . import VERSION, assemble, child, interrupts, orphans, session, streams
+from .jobs import NAMES
+
+_MARK = b"audit "
+
+
+def run(arguments: Optional[List[str]] = None) -> int:
+    """Measure, write the report, say in one line what was done. Exit status as DESIGN section 7."""
+    options = _options(arguments)
+    if not hasattr(os, "fork"):
+        return _refuse("this system has no fork; install the auditor and use audit run")
+    interrupts.hold()  # signals are taken up while something is measured or waits for a reader; all else is short
+    label = options.label or assemble.default_label()
+    path = options.output or assemble.file_name(label)
+    try:
+        assemble.check_writable(path)
+        target = _capture(options)
+        target = dict({"name": "host", "interpreter": os.path.basename(sys.executable or "")}, **target)
+        whole = assemble.report(label, [target], {"version": "bundle", "bundle": str(VERSION)})
+        size = assemble.write(path, assemble.to_text(whole))
+    except session.Died as death:
+        return _refuse("this Python cannot run the probes: {}".format(death))
+    except KeyboardInterrupt:
+        hint = "before anything was measured" if options.partial else "--partial keeps what was measured"
+        return _refuse("interrupted; nothing was written ({})".format(hint))
+    except OSError as error:
+        return _refuse("cannot write {}: {}; name another file with -o".format(path, error.strerror or error))
+    for missing in target.get("incomplete", []):
+        streams.say("probes.pyz: incomplete: {}".format(missing))
+    try:
+        streams.show("Saved {} ({} kB). Compare it: audit diff {} OTHER.json\n".format(path, size // 1000, path))
+    except OSError as error:
+        return _refuse("saved {}, but cannot print that: {}".format(path, error.strerror or error))
+    return 3 if target.get("incomplete") else 0
+
+
+def _options(arguments: Optional[List[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="probes.pyz", description="Write a full audit report of this interpreter.")
+    parser.add_argument("-o", "--output", metavar="FILE", help="the report (default: LABEL.json)")
+    parser.add_argument("--label", metavar="NAME", help="the machine's name in comparisons (default: machine-<digest>)")
+    parser.add_argument("--job", action="append", choices=("auto", "none", "operators", *NAMES), help="what to measure")
+    parser.add_argument("--repeat", type=int, default=2, metavar="N", help="fresh runs of everything (default: 2)")
+    parser.add_argument(
+        "--partial", action="store_true", help="keep what was measured when it is interrupted (exit status 3)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    return parser.parse_args(arguments)
+
+
+def _refuse(words: str) -> int:
+    streams.say("probes.pyz: " + words)
+    return 2
+
+
+def _capture(options: argparse.Namespace) -> Dict[str, Any]:
+    wanted = session.plan(options.job or ["auto"], max(1, options.repeat), partial=options.partial)
+    with orphans.ended():
+        return session.capture(wanted, launch, _notify(options.quiet))
+
+
+def _notify(quiet: bool) -> session.Notify:
+    state = {"words": ""}
+
+    def notify(words: str, done: int, total: int) -> None:
+        if not quiet and words != state["words"]:
+            state["words"] = words
+            streams.say(words)
+
+    return notify
+
+
+def launch(request: session.Request) -> Iterator[session.Record]:
+    """Serve one request in a fork. Raises Died if it ends or falls silent before its last record."""
+    with interrupts.held():  # no signal may come between a start and its end
+        with contextlib.suppress(OSError, AttributeError):
+            sys.stdout.flush()
+        pid, read = _fork(request)
+        try:
+            with interrupts.allowed():
+                for line in _lines(read):
+                    record: session.Record = json.loads(line.decode("ascii"))
+                    yield record
+                    if "end" in record:
+                        return
+        finally:
+            status = _end(pid)
+            os.close(read)
+        raise session.Died("failed", session.death(status))
+
+
+def _fork(request: session.Request) -> Tuple[int, int]:
+    """Start a child: its process number, and the descriptor on which its records come. Raises Died if there can be
+    none."""
+    try:
+        read, write = os.pipe()
+        pid = os.fork()
+    except OSError as error:
+        why = "no process can be started: {}; a limit may be reached (ulimit -a shows them)".format(error.strerror)
+        raise session.Died("failed", why) from None
+    if pid == 0:
+        _serve(request, read, write)
+    os.close(write)
+    return pid, read
+
+
+def _lines(descriptor: int) -> Iterator[bytes]:
+    """What follows the mark of each record's line, until the child closes its end. Raises Died if it is silent."""
+    buffer = b""
+    while True:
+        ready, _, _ = select.select([descriptor], [], [], session.SECONDS_WITHOUT_PROGRESS)
+        if not ready:
+            raise session.Died("timeout", "no progress for {:.0f} s".format(session.SECONDS_WITHOUT_PROGRESS))
+        data = os.read(descriptor, 1 << 20)
+        if not data:
+            return
+        *lines, buffer = (buffer + data).split(b"\n")
+        yield from (line[len(_MARK) :] for line in lines if line.startswith(_MARK))
+
+
+def _end(pid: int) -> int:
+    """The exit status of a child that closed its end, or is given up: then it and what is in its group are ended."""
+    for number, seconds in ((0, 0.2), (signal.SIGTERM, 1.0), (signal.SIGKILL, 1.0)):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, number)
+        limit = time.monotonic() + seconds
+        while time.monotonic() < limit:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+            time.sleep(0.002)
+    return 1
+
+
+def _serve(request: session.Request, read: int, write: int) -> None:
+    """The forked side; it never returns. Out of the terminal's group: a Ctrl-C there is for the parent to act upon."""
+    status = 1
+    try:
+        os.setpgid(0, 0)
+        interrupts.uninstall()
+        os.close(read)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        os.dup2(2, 1)
+        child.serve(request, child.framed(_MARK.decode().strip(), write))
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 1
+    except BaseException as error:  # it has nobody to go to but the person who reads standard error
+        streams.say("probes.pyz: {}: {}".format(type(error).__name__, error))
+    finally:
+        os._exit(status)
