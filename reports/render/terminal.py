@@ -94,7 +94,8 @@ def _section(section: Section, width: int) -> list[Line]:
     needed = max(_width_of_labels(block) for block in section.blocks)
     label = max(needed, 0 if section.title else LABEL)
     label += (2 if section.title else 1) if label else 0
-    lines = [Line(_clean(section.title), "bold")] if section.title else []
+    title = layout.wrap(_clean(section.title), width) if section.title else []
+    lines = [Line(text, "bold") for text in title]
     for block in section.blocks:
         lines += _block(block, indent, label, width)
     return lines

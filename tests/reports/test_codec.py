@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fixtures import hostile
 from probes import assemble
-from reports import codec, source
+from reports import codec, misfits, source
 from reports.comparison import Comparison
 
 ROOT = Path(__file__).parent.parent.parent
@@ -76,9 +76,7 @@ def test_a_saved_comparison_is_read_and_is_no_report(tmp_path: Path) -> None:
 def test_what_run_makes_is_checked(tree: dict[str, Any]) -> None:
     assert codec.check(tree).label == "here"
     tree["targets"] *= 2
-    with pytest.raises(
-        codec.CodecError, match=r"the report: .*\$.targets: more than one with the name 'host'"
-    ):
+    with pytest.raises(codec.CodecError, match=r"the report: .*\$.targets: more than one with the name 'host'"):
         codec.check(tree)
 
 
@@ -244,3 +242,28 @@ def test_a_digest_of_the_very_bytes_makes_no_other_report_of_them(data: st.DataO
     found = text.replace("@", forged).encode()
     quick = codec._as_written(found)
     assert quick is None or (quick, []) == (codec._in_any_form("r", found, True)[0], [])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b" " * 3001, "3,001 bytes is more than a report can have"),
+        (gzip.compress(b" " * 3001), "unpacks to more than a report can have"),
+        (b'{"x": "' + "\u00e9".encode() * 600 + b'"}', "beyond ASCII are more than a report can have"),
+        (b'{"x": [' + b"1," * 60 + b"1]}", "more than 50 values"),
+        (b'{"x": [' + b"{}," * 40 + b"1]}", "more than 50 values"),
+    ],
+)
+def test_sizes_are_limited(content: bytes, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("LIMIT", 3000), ("FREELY", 100), ("MOST_VALUES", 50)):
+        monkeypatch.setattr(source, name, value)
+    path = tmp_path / "r.json"
+    path.write_bytes(content)
+    with pytest.raises(codec.CodecError, match=words):
+        codec.read(str(path))
+
+
+def test_facts_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(misfits, "MOST_FACTS", 6)
+    with pytest.raises(codec.CodecError, match=r"\$.targets\[0\]: more than 6 facts"):
+        codec.decode("r.json", hostile.GOOD)

@@ -13,15 +13,16 @@ from typing import Any
 import msgspec
 import pytest
 import samples
+from msgspec.structs import replace
 
 from reports import render
 from reports.comparison import Comparison, Environment, FactDifference, Size, Ulp
 from reports.render import escape, layout
-from reports.render.pages import measured
+from reports.render.pages import measured, page
 from reports.render.pages.run import RunSummary
 from reports.render.pages.sides import side_by_side
 from reports.render.pages.words import elements, listed, percent, size, size_bytes
-from reports.report import Report
+from reports.report import Fact, Report, Target
 
 HERE = Path(__file__).parent
 
@@ -275,3 +276,36 @@ def test_a_flood_of_differences_still_fits() -> None:
     assert len(lines) <= 25
     assert lines[0].startswith("SAME RESULTS")
     assert lines[-1].startswith("Next")
+
+
+@pytest.mark.parametrize("rows", [10, 26, 40, 70])
+def test_leaving_out_at_once_what_cannot_fit_changes_no_page(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = [FactDifference(f"cpu.fact{n}", "numeric", ["blas"], ["a" * (n % 30), "b"], why="w") for n in range(rows)]
+    flood = samples.diverged(environment=Environment(facts, []), notes=["n"] * rows)
+    agreeing = samples.comparison(verdict="differs", environment=Environment(facts, []), notes=["n"] * (rows // 2))
+    quick = [render.diff(flood), render.diff(agreeing)]
+    monkeypatch.setattr(page, "_at_most", lambda whole, rows: whole)
+    assert quick == [render.diff(flood), render.diff(agreeing)]
+
+
+def test_a_long_title_is_wrapped() -> None:
+    facts = {"x" * 200: Fact(status="absent")}
+    report = replace(samples.report(), targets=[Target("host", facts=facts)])
+    lines = render.show(report, all=True).splitlines()
+    assert max(map(layout.cell_width, lines)) <= layout.WIDE
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("1. a", "1\\. a"),
+        ("12) a", "12\\) a"),
+        ("- a", "\\- a"),
+        ("# a", "\\# a"),
+        ("  + a", "\\+ a"),
+        ("1.5", "1\\.5"),
+        ("a- 1.", "a- 1."),
+    ],
+)
+def test_no_text_begins_a_list_or_a_heading(text: str, shown: str) -> None:
+    assert escape.markdown_first(escape.markdown(text)) == shown

@@ -1,0 +1,189 @@
+"""What is said to a child and what it answers: the script in, framed records out between whatever else it prints."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import IO, Protocol
+
+from probes.session import Record
+
+_LINE_LIMIT = 64 << 20
+_NOISE_LIMIT = 1 << 30
+_PIPE = 1 << 20
+_MUCH = 1 << 16
+_PAUSE = 0.005
+"""Seconds between two readings. Reading each record at once would wake this process on a CPU that a threaded BLAS of
+the child counts on: its threads then spin for each other, and a battery of 0.25 s takes 0.34 s on two CPUs [measured].
+"""
+
+_KEPT = 4000
+
+
+class Child(Protocol):
+    """A started process with three pipes: `subprocess.Popen`, or one behind an engine's API."""
+
+    @property
+    def stdin(self) -> IO[bytes] | None: ...
+
+    @property
+    def stdout(self) -> IO[bytes] | None: ...
+
+    @property
+    def stderr(self) -> IO[bytes] | None: ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status. Raises subprocess.TimeoutExpired."""
+        ...
+
+
+class Talk:
+    """Feeds a child its script and finds framed records between whatever else it prints, with bounded memory."""
+
+    def __init__(self, process: Child, token: str, script: bytes, seconds: float) -> None:
+        self.process = process
+        self.frame = f"\n{token} ".encode()
+        self.script = memoryview(script)
+        self.seconds = seconds
+        self.timed_out = False
+        self.reason = ""
+        self.errors = b""
+        self.noise = b""
+        self._progress()
+
+    def _progress(self) -> None:
+        self.deadline = time.monotonic() + self.seconds
+        self.noisy = 0  # bytes since then that were no record
+
+    def records(self) -> Iterator[Record]:
+        """Every record as it comes, until standard output closes or `reason` says why it was given up."""
+        buffer = b"\n"
+        for chunk in self._chunks():
+            buffer += chunk
+            while (start := buffer.find(self.frame)) >= 0:
+                self._keep(buffer[:start])
+                buffer = buffer[start:]
+                stop = buffer.find(b"\n", len(self.frame))
+                if stop < 0:
+                    break
+                record = _decoded(buffer[len(self.frame) : stop])
+                if record is not None:
+                    self._progress()
+                    yield record
+                buffer = buffer[stop:]
+            if not buffer.startswith(self.frame):  # nothing but, perhaps, the beginning of a frame's mark
+                self._keep(buffer[: -len(self.frame)])
+                buffer = buffer[-len(self.frame) :]
+            elif len(buffer) < _LINE_LIMIT:
+                self._progress()  # a long record on a slow line
+            else:
+                buffer = b""
+        self._keep(buffer)
+
+    def _keep(self, noise: bytes) -> None:
+        self.noise = (self.noise + noise[-_KEPT:])[-_KEPT:]
+        self.noisy += len(noise)
+
+    def _chunks(self) -> Iterator[bytes]:
+        """Standard output in pieces. Pauses while little comes; what comes in floods is read until it ends."""
+        output, errors, script = self._streams()
+        with selectors.DefaultSelector() as selector:
+            selector.register(output, selectors.EVENT_READ)
+            selector.register(errors, selectors.EVENT_READ)
+            selector.register(script, selectors.EVENT_WRITE)
+            while output in selector.get_map():
+                most = 0
+                for key, _ in selector.select(max(0.0, self.deadline - time.monotonic())):
+                    if key.fd == script:
+                        done = self._feed(script)
+                        most = _MUCH
+                    else:
+                        data = os.read(key.fd, _PIPE)
+                        done = not data
+                        most = max(most, len(data))
+                        if key.fd == output:
+                            yield data
+                        else:
+                            self.errors = (self.errors + data[-_KEPT:])[-_KEPT:]
+                            self.noisy += len(data)
+                    if done:
+                        selector.unregister(key.fd)
+                if self._hopeless():
+                    return
+                if most < _MUCH:
+                    time.sleep(_PAUSE)
+
+    def _streams(self) -> tuple[int, int, int]:
+        """The descriptors of standard output, error and input, made ready."""
+
+        def descriptor(stream: IO[bytes] | None) -> int:
+            assert stream
+            _enlarge(stream.fileno())
+            return stream.fileno()
+
+        process = self.process
+        output, errors, script = map(descriptor, (process.stdout, process.stderr, process.stdin))
+        os.set_blocking(script, False)  # the child may print before it has read all of it
+        return output, errors, script
+
+    def _feed(self, descriptor: int) -> bool:
+        """Write what fits of the script; whether that was the last, or the child reads no more."""
+        try:
+            self.script = self.script[os.write(descriptor, self.script) :]
+        except BlockingIOError:
+            return False
+        except OSError:
+            self.script = self.script[:0]
+        if not self.script and self.process.stdin:
+            self.process.stdin.close()
+        return not self.script
+
+    def _hopeless(self) -> bool:
+        if time.monotonic() > self.deadline:  # silent, or nothing but noise
+            self.timed_out = True
+            self.reason = f"no progress for {self.seconds:.0f} s"
+        elif self.noisy > _NOISE_LIMIT:
+            self.reason = f"it printed {_NOISE_LIMIT >> 30} GiB and no record"
+        return bool(self.reason)
+
+    def status(self) -> int:
+        """The child's exit status; 1 for one that had to be given up."""
+        if self.reason:
+            return 1
+        try:
+            return self.process.wait(min(5.0, self.seconds))
+        except subprocess.TimeoutExpired:
+            self.reason = "it closed its output and went on"
+            return 1
+
+    def last_words(self) -> str:
+        """The last line that the child printed to standard error, else to standard output; at most 200 characters."""
+        for said in (self.errors, self.noise):
+            lines = [line for line in said.decode("utf-8", "replace").splitlines() if line.strip("\0 \t")]
+            if lines:
+                return lines[-1].strip()[:200]
+        return ""
+
+
+def _enlarge(descriptor: int) -> None:
+    """A pipe that holds what a child prints between two readings, so that it never waits; where the system can."""
+    if sys.platform == "linux":
+        import fcntl
+
+        with contextlib.suppress(OSError, AttributeError):  # F_SETPIPE_SZ: Python 3.10, within the user's pipe limit
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE)
+
+
+def _decoded(frame: bytes) -> Record | None:
+    """A framed record, or None for what only looks like one."""
+    try:
+        record = json.loads(frame)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
