@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -45,6 +46,15 @@ class Progress:
                 self._move(words, done, total)
         elif words != self.words:
             self.words = words
+            streams.say(words)
+
+    def of(self, name: str) -> Callable[[str, int, int], None]:
+        """`notify` for one of several things."""
+        return lambda words, done, total: self.notify(f"{name}: {words}", done, total)
+
+    def say(self, words: str) -> None:
+        """A line that stays, between those that move: what went wrong and does not end the command."""
+        if not self.quiet:
             streams.say(words)
 
     def _move(self, words: str, done: int, total: int) -> None:

@@ -23,6 +23,21 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="a command in front of the interpreter: 'ssh gpu02', 'qemu-x86_64-static -cpu Haswell'",
     )
     command.add_argument(
+        "--container",
+        action="append",
+        default=[],
+        metavar="IMAGE",
+        help="audit this image too, beside the host (or FILE.sif)",
+    )
+    command.add_argument(
+        "--exec", action="append", default=[], metavar="CONTAINER", help="audit this running container too"
+    )
+    command.add_argument(
+        "--dockerfile", action="append", default=[], metavar="DIR", help="build this recipe, twice, and audit its image"
+    )
+    command.add_argument("--container-python", metavar="PYTHON", help="the interpreter in containers (default: found)")
+    command.add_argument("--pull", action="store_true", help="pull images that the engine does not have")
+    command.add_argument(
         "--job",
         action="append",
         choices=JOBS,

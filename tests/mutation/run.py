@@ -132,7 +132,7 @@ def function(name: str) -> str:
 def explained(module: str) -> list[tuple[str, str, str]]:
     """The entries of survivors.md under a module's heading: function (or `*`), fragment before and after."""
     sections = dict(re.findall(r"^## `(.+)`\n((?:(?!## ).*\n?)*)", SURVIVORS.read_text(encoding="utf-8"), re.MULTILINE))
-    return [match.group("function", "before", "after") for match in ENTRY.finditer(sections.get(module, ""))]
+    return [(one["function"], one["before"], one["after"]) for one in ENTRY.finditer(sections.get(module, ""))]
 
 
 def fits(entry: tuple[str, str, str], survivor: tuple[str, str, str]) -> bool:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
+import re
 import signal
 import subprocess
 import sys
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from markdown_it import MarkdownIt
+from inert import assert_inert, assert_no_markup
 
 from audit.cli import main
 from fixtures import hostile
 from fixtures.hostile import Hostile
+from reports import codec
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -56,22 +56,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def assert_inert(text: str) -> None:
-    """Nothing in it but what shows as itself, and line feeds."""
-    for character in set(text) - {"\n"}:
-        assert character.isprintable(), hex(ord(character))
-        assert unicodedata.category(character)[0] not in "CZ" or character == " "
-    assert "\u3164" not in text
-
-
-def assert_no_markup(text: str) -> None:
-    """CommonMark with GitHub's tables finds no link, image or HTML, but the comments that part an @ from its name."""
-    for token in MarkdownIt("gfm-like", {"html": True, "linkify": False}).parse(text):
-        for part in [token, *(token.children or [])]:
-            assert part.type not in ("link_open", "image", "html_block", "fence", "code_block", "blockquote_open")
-            assert part.type != "html_inline" or part.content == "<!-- -->"
-
-
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     if "secret" in arguments[-1]:
         main([*arguments[:-1], os.devnull])  # what it imports, that user may not read
@@ -83,8 +67,6 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 
 def assert_refused(one: Hostile, words: str, found: tuple[int, str, str]) -> None:
-    import re
-
     status, out, err = found
     assert (status, out) == (2, ""), err
     assert err.count("\n") == 1
@@ -134,7 +116,7 @@ def test_there_are_many_and_each_has_a_name() -> None:
 
 
 LIMITED = """
-import resource, signal, sys, time
+import resource, sys, time
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
 from audit.cli import main
 began = time.perf_counter()
@@ -184,8 +166,6 @@ def test_standard_input_is_no_file(folder: Path) -> None:
 
 
 def test_a_file_that_grows_is_read_as_far_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reports import codec
-
     path = folder / "r.json"
     path.write_bytes(hostile.GOOD)
     size = os.fstat
@@ -201,8 +181,6 @@ def test_a_file_that_grows_is_read_as_far_as_it_was(folder: Path, monkeypatch: p
 
 
 def test_a_file_that_vanishes_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reports import codec
-
     path = folder / "r.json"
     path.write_bytes(hostile.GOOD)
     found = os.stat
@@ -215,10 +193,3 @@ def test_a_file_that_vanishes_is_said(folder: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "stat", vanishing)
     with pytest.raises(codec.CodecError, match="No such file"):
         codec.read(str(path))
-
-
-def test_memory_is_limited_in_these_tests() -> None:
-    code = LIMITED.replace("from audit.cli import main", "bytes(3 << 30)")
-    done = subprocess.run([sys.executable, "-c", code, str(MEMORY)], capture_output=True, text=True, check=False)
-    assert "MemoryError" in done.stderr
-    assert resource.RLIMIT_AS

@@ -1,0 +1,123 @@
+"""Which targets a command line asks for: the host always, and beside it images, recipes and running containers."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from audit.errors import AuditError
+from audit.targets import engine, image
+from audit.targets.container import ImageTarget, RunningTarget
+from audit.targets.prefix import PrefixTarget, find_python
+from audit.targets.target import Target
+
+Facts = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One target with what the report says of it. outside: facts that it cannot know of itself; warnings: for the
+    person at the terminal."""
+
+    name: str
+    target: Target
+    chosen: str
+    via: str | None = None
+    outside: Callable[[], Facts] = dict
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def python(self) -> str:
+        """The interpreter, as this machine or the image calls it."""
+        return str(getattr(self.target, "python", "python3"))
+
+    def part(self, captured: dict[str, Any]) -> dict[str, Any]:
+        """The target's part of a report."""
+        captured["facts"] = {**captured["facts"], **self.outside()}
+        part = {
+            "name": self.name,
+            "via": self.via,
+            "interpreter": _interpreter(self.python),
+            "chosen": self.chosen,
+            **captured,
+        }
+        return {key: value for key, value in part.items() if value is not None}
+
+
+def asked(options: argparse.Namespace) -> list[Asked]:
+    """Host first. Whatever can be known to be missing is refused before anything is measured.
+
+    Raises AuditError, for example where no engine answers or it has no such image.
+    """
+    found = [_host(options)]
+    found += [_apptainer(name, options) for name in options.container if name.endswith(".sif")]
+    images = [name for name in options.container if not name.endswith(".sif")]
+    if images or options.exec or options.dockerfile:
+        client = engine.connect()
+        engine.sweep(client)
+        for name in images:
+            inspected = image.inspect(client, name, options.pull)
+            found.append(_image(client, name, inspected, options))
+        for name in options.exec:
+            inspected = engine.inspect_container(client, name)
+            target = RunningTarget(client, inspected, name, options.container_python, options.limit)
+            outside = image.Outside(client, name, inspected["Image"])
+            found.append(Asked(f"exec:{name}", target, "found in the container", outside=outside))
+    names = [one.name for one in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise AuditError(f"{twice} is asked for twice; name each target once")
+    return found
+
+
+def _image(client: Any, name: str, inspected: dict[str, Any], options: argparse.Namespace) -> Asked:
+    target = ImageTarget(client, inspected, name, options.container_python, options.limit)
+    chosen = "as --container-python says" if options.container_python else "found in the image"
+    return Asked(name, target, chosen, outside=image.Outside(client, name, inspected["Id"]))
+
+
+def _apptainer(name: str, options: argparse.Namespace) -> Asked:
+    target = PrefixTarget(["apptainer", "exec", name], options.container_python or "python3", options.limit)
+    return Asked(os.path.basename(name), target, "found in the image", "apptainer")
+
+
+def _host(options: argparse.Namespace) -> Asked:
+    """This machine's interpreter, or the one that `--via` reaches."""
+    if not options.via:
+        python, chosen = find_python(options.python)
+        warnings = []
+        if chosen == "audit's own":
+            warnings.append("no active environment: measured audit's own Python; name yours with --python")
+        return Asked("host", PrefixTarget([], python, options.limit), chosen, warnings=warnings)
+    try:
+        prefix = shlex.split(options.via)
+    except ValueError as error:
+        raise AuditError(f"--via: {error}") from None
+    if not prefix:
+        raise AuditError("--via is empty; give the command to put in front of the interpreter")
+    chosen = "as --python says" if options.python else "python3 at the end of --via"
+    return Asked("host", PrefixTarget(prefix, options.python or "python3", options.limit), chosen, _via(prefix[0]))
+
+
+_PREFIXES = re.compile(
+    r"apptainer|ch-run|chroot|conda|docker|enroot|env|ionice|kubectl|mpirun|nerdctl|nice|nsenter|numactl|oc|podman|"
+    r"qemu-\w+(-static)?|setarch|setpriv|sh|singularity|srun|ssh|sudo|taskset|timeout|unshare"
+)
+"""Commands that stand in front of interpreters everywhere. Any other is somebody's own, and its name is theirs."""
+
+
+def _via(program: str) -> str:
+    """The name of a prefix's program, if it says nothing of a person or project."""
+    name = os.path.basename(program)
+    return name if _PREFIXES.fullmatch(name) else "(a command)"
+
+
+def _interpreter(path: str) -> str:
+    """The interpreter's name, if it says nothing of a person or project: a wrapper script may be called anything."""
+    name = os.path.basename(path)
+    return name if re.fullmatch(r"(python|pypy)[0-9.]*[a-z]{0,3}(\.exe)?", name) else "(a script)"
