@@ -37,9 +37,9 @@ def read(path: str, allow_edited: bool = False) -> tuple[Report, list[str]]:
     return found, notes
 
 
-def read_any(path: str, allow_edited: bool = False) -> Report | Comparison:
-    """A report or a saved comparison. Raises CodecError as `read` does."""
-    return decode(path, source.read(path), allow_edited)[0]
+def read_any(path: str, allow_edited: bool = False) -> tuple[Report | Comparison, list[str]]:
+    """A report or a saved comparison, and what must be said about it. Raises CodecError as `read` does."""
+    return decode(path, source.read(path), allow_edited)
 
 
 def decode(path: str, data: bytes, allow_edited: bool = False) -> tuple[Report | Comparison, list[str]]:

@@ -27,13 +27,17 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def execute(options: argparse.Namespace) -> int:
     from audit import verdict
+    from probes import streams
     from reports import codec, render
     from reports.comparison import Comparison
+    from reports.render.escape import visible
 
     try:
-        found = codec.read_any(options.file, options.allow_edited)
+        found, notes = codec.read_any(options.file, options.allow_edited)
     except codec.CodecError as error:
         raise ReportError(str(error)) from None
+    for note in notes if not options.quiet else ():
+        streams.say(visible(f"audit show: {note}"))
     colored = not options.output and color()
     if options.sharing:
         return _sharing(found, options, colored)

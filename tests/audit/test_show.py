@@ -119,3 +119,16 @@ def test_a_comparison_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_every_page_of_a_report_tells_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", str(MACHINES / "host.json.gz")]) == 0
     assert "(audit show --sharing)" in capsys.readouterr().out
+
+
+def test_an_edited_report_is_shown_only_when_allowed_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree = json.loads(gzip.decompress((MACHINES / "host.json.gz").read_bytes()))
+    facts(tree)["libc.version"]["value"] = "2.41"
+    Path("edited.json").write_text(json.dumps(tree))
+    assert main(["show", "edited.json"]) == 2
+    assert capsys.readouterr().out == ""
+    assert main(["show", "edited.json", "--allow-edited"]) == 0
+    assert capsys.readouterr().err == "audit show: edited.json was edited after it was written\n"

@@ -68,7 +68,7 @@ def test_a_newer_version_is_refused_by_name(tmp_path: Path, tree: dict[str, Any]
 def test_a_saved_comparison_is_read_and_is_no_report(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     path.write_bytes(hostile.saved())
-    assert isinstance(codec.read_any(str(path)), Comparison)
+    assert isinstance(codec.read_any(str(path))[0], Comparison)
     with pytest.raises(codec.CodecError, match="a comparison, not a report; audit show reads it"):
         codec.read(str(path))
 
