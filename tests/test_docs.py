@@ -11,6 +11,7 @@ import pytest
 
 import audit
 from audit.cli import COMMANDS, parser
+from tests import promises
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -47,6 +48,11 @@ def test_the_output_in_the_readme_is_that_of_the_recorded_machines() -> None:
         for name in ("host~blas+numpy+libm=cpu.model~nehalem", "host~none~elsewhere"):
             recorded = recorded.replace(f"'{name}.json.gz'", f"{name.split('~')[-1]}.json")
         assert blocks()[command] == recorded.replace("host.json.gz", "host.json")
+    assert blocks()["audit diff nodes"] == (golden / "many.txt").read_text("utf-8")
+
+
+def test_the_promises_in_the_readme_are_those_that_are_tested() -> None:
+    assert promises.table() in README, "run: python -m tests.promises"
 
 
 def test_the_two_commands_of_the_readme_are_the_ones_that_ci_runs() -> None:
