@@ -106,7 +106,8 @@ def _in_outline(paths: list[str], allow_edited: bool) -> Iterator[File | ReportE
     shared: dict[bytes, bytes] = {}
     # A fork has all modules already, and does not ask what started this process.
     context = get_context("fork" if sys.platform == "linux" else "spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_begin) as pool:
+    # A signal in the pool's own work would leave its locks taken: it may come while an answer is waited for.
+    with interrupts.held(), ProcessPoolExecutor(processes, context, initializer=_begin) as pool:
         waiting: list[Future[bytes]] = []
         try:
             while True:
@@ -114,7 +115,9 @@ def _in_outline(paths: list[str], allow_edited: bool) -> Iterator[File | ReportE
                 waiting += [pool.submit(_outlined, chunk, allow_edited) for chunk in ready]
                 if not waiting:
                     return
-                for answer in msgspec.msgpack.decode(waiting.pop(0).result(), type=list[_Answer]):
+                with interrupts.allowed():
+                    answers = waiting.pop(0).result()
+                for answer in msgspec.msgpack.decode(answers, type=list[_Answer]):
                     yield ReportError(answer.error) if answer.error else _file(answer, allow_edited, shared)
         except BrokenProcessPool:
             raise AuditError(

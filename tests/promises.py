@@ -44,7 +44,7 @@ def table() -> str:
         "",
         "| files | what happens | exit |",
         "| --- | --- | --- |",
-        f"| {_cell('; '.join(refused))} | refused in one line that names the file, the place in it, and what to do | 2 |",
+        f"| {_cell('; '.join(refused))} | refused in one line: the file, the place in it, what to do | 2 |",
         f"| {_cell('; '.join(accepted))} | odd, and read as it is; what it holds is shown and never obeyed | 0, 1, 3 |",
         "",
         "</details>",

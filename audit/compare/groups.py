@@ -50,8 +50,8 @@ def by_job(sides: Sequence[Outline], name: str) -> list[list[int]]:
 
 
 def fullest(sides: Sequence[Outline], group: list[int]) -> int:
-    """The member of a group that measured most; the first of equals."""
-    return max(group, key=lambda position: len(sides[position].settled))
+    """The member of a group that measured most and knows most of itself; the first of equals."""
+    return max(group, key=lambda position: (len(sides[position].settled), sides[position].captured))
 
 
 def _largest_first(found: Iterable[list[int]]) -> list[list[int]]:
@@ -83,8 +83,10 @@ def _joined(alike: list[_Alike]) -> list[list[int]]:
         able = [group for group in index.agreeing(one.digests) if _agree(group.digests, one.digests)]
         if able:
             group = max(able, key=lambda group: len(group.members))
-            group.digests.update(one.digests)
             group.members += one.members
+            if one.digests.keys() - group.digests.keys():  # it is found by what it measured besides, too
+                group.digests.update(one.digests)
+                index.add(group)
         else:
             found.append(_Group(dict(one.digests), list(one.members)))
             index.add(found[-1])

@@ -52,8 +52,9 @@ class Outline(Struct, frozen=True):
 
     operators: the digests of what it repeats, encoded (`digests`); facts: blocks by work and facet, encoded (`block`).
     Encoded they are compared and shared as they stand: a thousand equal machines have one copy of what is equal.
-    failed: operators without a result, unfinished: jobs not run to their end, each with its reason; listings: what the
-    orders of directories came to. Other fields as in `reports.comparison.Side` and `reports.report.Target`.
+    captured: how many facts have a value; failed: operators without a result, unfinished: jobs not run to their end,
+    each with its reason; listings: what the orders of directories came to. Other fields as in
+    `reports.comparison.Side` and `reports.report.Target`.
     """
 
     label: str
@@ -72,6 +73,7 @@ class Outline(Struct, frozen=True):
     listings: dict[str, str]
     jobs: dict[str, Ran]
     unfinished: dict[str, str]
+    captured: int
     facts: dict[str, dict[str, bytes]]
 
     def fact(self, name: str) -> object:
@@ -178,6 +180,9 @@ class Measured:
             },
             jobs={name: _ran(job) for name, job in self.jobs.items()},
             unfinished={job.name: job.reason for job in self.target.jobs if job.trace is None},
+            captured=sum(
+                fact.status is None for facts in (self.target.facts, *self.works().values()) for fact in facts.values()
+            ),
             facts={
                 work: _encoded_facts(facts, self.target.unsteady if work else [])
                 for work, facts in {MACHINE: self.target.facts, **self.works()}.items()

@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,8 +83,17 @@ def _image(client: Any, name: str, inspected: dict[str, Any], options: argparse.
 
 
 def _apptainer(name: str, options: argparse.Namespace) -> Asked:
-    target = PrefixTarget(["apptainer", "exec", name], options.container_python or "python3", options.limit)
-    return Asked(os.path.basename(name), target, "found in the image", "apptainer")
+    """A SIF file, run without a daemon. It is given this machine's GPU, home and variables, as its users run it."""
+    if not os.path.exists(name):
+        raise AuditError(f"--container {name}: no such file")
+    runtime = next(filter(shutil.which, ("apptainer", "singularity")), None)
+    if runtime is None:
+        raise AuditError(f"apptainer is not on this machine, nor singularity; --container {name} needs one of them")
+    gpu = ["--nv"] if os.path.exists("/proc/driver/nvidia/version") else []
+    prefix = [runtime, "exec", *gpu, name]
+    target = PrefixTarget(prefix, options.container_python or "python3", options.limit)
+    chosen = "as --container-python says" if options.container_python else "python3 in the image"
+    return Asked(os.path.basename(name), target, chosen, runtime)
 
 
 def _host(options: argparse.Namespace) -> Asked:

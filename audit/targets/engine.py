@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import os
 import platform
+import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit.errors import AuditError
+from audit.targets.ssh import Tunnel
 
 if TYPE_CHECKING:
     from docker import DockerClient
+    from requests import Response
 
 LABEL = "reproducibility-auditor"
 """On every container that we make, with who made it: one whose maker is gone is removed by the next run."""
+
+
+SECONDS_TO_ANSWER = 10
+"""For each answer while it is asked whether there is an engine; its work may then take longer."""
 
 
 def connect() -> DockerClient:
@@ -23,39 +33,78 @@ def connect() -> DockerClient:
     Raises AuditError if none answers.
     """
     import docker
+    from docker.constants import DEFAULT_TIMEOUT_SECONDS
     from docker.errors import DockerException
 
-    address = _address()
+    named, tunnel = os.environ.get("DOCKER_HOST", ""), None
     try:
-        client = docker.from_env() if address is None else docker.DockerClient(base_url=address)
+        options = _address()
+        named = options["base_url"]
+        if named.startswith("ssh://"):
+            tunnel = Tunnel(named)
+            options["base_url"] = f"unix://{tunnel.socket}"
+        client = docker.DockerClient(**options, timeout=SECONDS_TO_ANSWER)
         client.ping()
     except (DockerException, OSError, ValueError) as error:
-        raise AuditError(
-            f"no container engine answers at {address or _named()}: {reason(error)}; {_remedy(error)}"
-        ) from None
+        why = (tunnel and tunnel.last_words()) or _unanswered(error)
+        raise AuditError(f"no container engine answers at {named}: {why}; {_remedy(error)}") from None
+    client.api.timeout = DEFAULT_TIMEOUT_SECONDS
     return client
 
 
-def _named() -> str:
-    return os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+def _address() -> dict[str, Any]:
+    """Where the engine is, as docker-py wants to be told: DOCKER_HOST, else a context, else a socket that is there."""
+    from docker.utils import kwargs_from_env
+
+    found: dict[str, Any] = kwargs_from_env()
+    if not found.get("base_url"):
+        found.update(_context() or {"base_url": _usual()})
+    return found
 
 
-def _address() -> str | None:
-    """Where the engine is, if DOCKER_HOST does not say it and it is not Docker's default."""
-    if os.environ.get("DOCKER_HOST"):
-        return None
+def _context() -> dict[str, Any]:
+    """What the Docker context says that DOCKER_CONTEXT or Docker's own configuration names; {} for the default one."""
     from docker.context import ContextAPI
+    from docker.context.config import get_current_context_name
 
-    context = ContextAPI.get_current_context()
-    if context is not None and context.name != "default" and context.Host:
-        return str(context.Host)
-    if os.path.exists("/var/run/docker.sock"):
-        return None
-    places = [
-        os.path.join(os.environ.get("XDG_RUNTIME_DIR", "/nowhere"), "podman/podman.sock"),
-        "/run/podman/podman.sock",
-    ]
-    return next((f"unix://{place}" for place in places if os.path.exists(place)), None)
+    name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
+    if name == "default":
+        return {}
+    try:
+        context = ContextAPI.get_context(name)
+    except Exception as error:  # docker-py raises no narrower one for a file that it cannot read
+        raise AuditError(f"Docker context {name}: {reason(error)}") from None
+    if context is None or not context.Host:
+        raise AuditError(f"there is no Docker context {name}, which this shell names; see docker context ls")
+    return {"base_url": context.Host, **({"tls": context.TLSConfig} if context.TLSConfig else {})}
+
+
+def _usual() -> str:
+    """Docker's socket, or Podman's where only that is there."""
+    docker = "/var/run/docker.sock"
+    podman = [f"{os.environ.get('XDG_RUNTIME_DIR', '/run')}/podman/podman.sock", "/run/podman/podman.sock"]
+    return "unix://" + next((place for place in (docker, *podman) if os.path.exists(place)), docker)
+
+
+def _unanswered(error: BaseException) -> str:
+    """Why what was asked is no engine that this program can use."""
+    text = str(error)
+    if "timed out" in text:
+        return f"nothing came within {SECONDS_TO_ANSWER} s"
+    if isinstance(error.__cause__, (LookupError, TypeError, ValueError)) or "BadStatusLine" in text:
+        return "what answers there is no container engine"
+    status = re.search(r"(\d{3}) (Client|Server) Error", text)
+    return f"it answered with HTTP status {status[1]}; is it a container engine?" if status else reason(error)
+
+
+_KNOWN = (
+    "No such file or directory",
+    "Permission denied",
+    "Connection refused",
+    "Connection reset by peer",
+    "Name or service not known",
+    "certificate verify failed",
+)
 
 
 def reason(error: BaseException) -> str:
@@ -64,7 +113,7 @@ def reason(error: BaseException) -> str:
     if isinstance(explanation, str) and explanation:
         return explanation.strip().splitlines()[0][:300]
     text = str(error)
-    for known in ("No such file or directory", "Permission denied", "Connection refused", "Name or service not known"):
+    for known in _KNOWN:
         if known in text:
             return known
     return text.strip().splitlines()[0][:300] if text.strip() else type(error).__name__
@@ -77,37 +126,109 @@ def _remedy(error: BaseException) -> str:
 
 
 def owner() -> str:
-    """This process, as a label of its containers: the machine (salted digest), its number and when it began."""
-    machine = hashlib.blake2b(platform.node().encode("utf-8", "replace"), digest_size=6, person=b"audit owner")
-    return f"{machine.hexdigest()}:{os.getpid()}:{_began(os.getpid())}"
+    """This process, as a label of its containers: where its number means something (a salted digest of this boot, this
+    namespace of process numbers and this user), its number, and when it began."""
+    place = f"{_line('/proc/sys/kernel/random/boot_id')} {_link('/proc/self/ns/pid')} {platform.node()} {os.getuid()}"
+    where = hashlib.blake2b(place.encode("utf-8", "replace"), digest_size=6, person=b"audit owner")
+    return f"{where.hexdigest()}:{os.getpid()}:{_began(os.getpid())}"
+
+
+def _line(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
 
 
 def _began(pid: int) -> str:
     """When a process began, in clock ticks since boot; "" if there is none of that number, or no telling."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
-    except (OSError, IndexError):
-        return ""
+    fields = _line(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 else ""
 
 
 def sweep(client: DockerClient) -> None:
-    """Remove containers whose maker on this machine was killed before it could."""
-    machine, _, _ = owner().split(":")
-    for found in client.api.containers(all=True, filters={"label": LABEL}):
-        made_by = str(found.get("Labels", {}).get(LABEL, "")).split(":")
-        ours = len(made_by) == 3 and made_by[0] == machine and made_by[1].isdigit()
-        if ours and _began(int(made_by[1])) != made_by[2]:
-            remove(client, found["Id"])
+    """Remove containers whose maker was this user, here, and was killed before it could. Others' are left alone, and
+    whether a maker lives can only be known where its number means something."""
+    from docker.errors import APIError
+
+    where, _, began = owner().split(":")
+    with contextlib.suppress(APIError, OSError):  # it is another run's litter, and no reason to refuse this one
+        for found in client.api.containers(all=True, filters={"label": LABEL}):
+            made_by = str((found.get("Labels") or {}).get(LABEL, "")).split(":")
+            known = began and len(made_by) == 3 and made_by[0] == where and made_by[1].isdigit()
+            if known and _began(int(made_by[1])) != made_by[2]:
+                remove(client, found["Id"])
 
 
 def remove(client: DockerClient, container: str) -> None:
-    """Remove a container with its anonymous volumes; that it is gone already is as good."""
-    import contextlib
-
+    """Remove a container with its anonymous volumes, and see it gone; that it is gone already is as good."""
     from docker.errors import APIError, NotFound
 
-    with contextlib.suppress(NotFound, APIError, OSError):
-        client.api.remove_container(container, force=True, v=True)
+    with contextlib.suppress(NotFound, OSError):
+        try:
+            client.api.remove_container(container, force=True, v=True)
+        except APIError:  # the engine is about to do it, because the container has ended
+            deadline = time.monotonic() + SECONDS_TO_ANSWER
+            while time.monotonic() < deadline:
+                client.api.inspect_container(container)
+                time.sleep(0.02)
+
+
+def get(client: DockerClient, path: str, **parameters: str) -> Response:
+    """An answer whose body was not read yet; its reader closes it. Raises APIError, NotFound or OSError."""
+    return _answer(client, "GET", path, parameters, client.api.timeout)
+
+
+def ending(client: DockerClient, container: str, seconds: float) -> Response:
+    """The answer that comes when a container ends: asked for before its start, so that no end is too quick for it.
+    Reading it raises OSError after so many seconds. Raises APIError or OSError."""
+    return _answer(client, "POST", f"/containers/{container}/wait", {"condition": "next-exit"}, seconds)
+
+
+def _answer(client: DockerClient, method: str, path: str, parameters: dict[str, str], seconds: float) -> Response:
+    from docker.errors import create_api_error_from_http_exception
+    from requests.exceptions import HTTPError
+
+    api = client.api
+    address = f"{api.base_url}/v{api.api_version}{path}"
+    answer: Response = api.request(method, address, params=parameters, stream=True, timeout=seconds)
+    try:
+        answer.raise_for_status()
+    except HTTPError as error:
+        with answer:
+            create_api_error_from_http_exception(error)
+    return answer
+
+
+def answers(client: DockerClient) -> bool:
+    """Whether the engine is still there."""
+    from docker.errors import APIError
+
+    try:
+        return bool(client.ping())
+    except (APIError, OSError):
+        return False
+
+
+def out_of_memory(client: DockerClient, container: str) -> bool:
+    """Whether the kernel killed something in a container for its memory limit. The container may be gone already: the
+    engine keeps its last events, and ours are among them."""
+    from docker.errors import APIError
+
+    what = {"container": container, "event": ["oom", "die"]}
+    soon = int(time.time()) + 2  # what has not been said by then is not waited for
+    with contextlib.suppress(APIError, OSError), contextlib.closing(
+        client.api.events(since=1, until=soon, filters=what, decode=True)
+    ) as events:
+        return any(event.get("Action") == "oom" for event in itertools.islice(events, 2))
+    return False
 
 
 def info(client: DockerClient) -> dict[str, Any]:
@@ -126,8 +247,11 @@ def inspect_container(client: DockerClient, name: str) -> dict[str, Any]:
         raise AuditError(f"the engine has no container {name}; its names: docker ps") from None
     except (APIError, OSError) as error:
         raise AuditError(f"container {name}: {reason(error)}") from None
-    if not found["State"]["Running"]:
-        raise AuditError(
-            f"container {name} does not run; start it, or audit its image: --container {found['Config']['Image']}"
-        )
+    state = found["State"]
+    if not state["Running"]:
+        image = found["Config"]["Image"]
+        raise AuditError(f"container {name} does not run; start it, or audit its image: --container {image}")
+    if state.get("Paused") or state.get("Restarting"):
+        remedy = "docker unpause it first" if state.get("Paused") else "wait until it stays up"
+        raise AuditError(f"container {name} is {state.get('Status', 'paused')}; {remedy}")
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.compare.engine import compare
@@ -66,6 +66,7 @@ def test_what_measured_the_same_things_is_grouped_as_pairs_agree(made: list[Made
             assert (group_of[f"n{a}"] == group_of[f"n{b}"]) == (mine[:2] == its[:2])
 
 
+@settings(max_examples=400)
 @given(st.lists(PARTIAL, min_size=1, max_size=8))
 def test_members_of_a_group_agree_pairwise_in_all_that_both_measured(made: list[Made]) -> None:
     measured = sides(made)
@@ -146,6 +147,7 @@ def said(comparison: Comparison) -> object:
     )
 
 
+@settings(max_examples=200)
 @given(st.lists(FULL, min_size=3, max_size=6), st.randoms(use_true_random=False))
 def test_the_order_of_files_changes_nothing(made: list[Made], shuffle: random.Random) -> None:
     measured = sides(made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -157,12 +158,14 @@ def test_few_and_many_files_give_one_outline(folder: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_comparison_leaves_no_process(number: signal.Signals, tmp_path: Path) -> None:
-    for _ in many.write(tmp_path / "nodes", 60):
-        pass
+    (tmp_path / "nodes").mkdir()
+    (tmp_path / "nodes" / "0.json").write_bytes(many.report(0))
+    for copy in range(1, 600):  # long enough to be met, and small on the disk
+        os.link(tmp_path / "nodes" / "0.json", tmp_path / "nodes" / f"{copy}.json")
     marker = f"AUDIT_TEST_MARKER=many{int(number)}"
     command = ["env", marker, sys.executable, "-m", "audit", "diff", str(tmp_path / "nodes")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 40
     while len(running(marker)) < 3 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)
     assert len(running(marker)) >= 3, "no reading processes were seen"

@@ -150,5 +150,5 @@ def test_percentile_is_the_nearest_rank(ordered: list[int], percent: int) -> Non
 
 
 @pytest.mark.parametrize("percent", [1, 50, 99, 100])
-def test_percentile_of_a_hundred_is_the_one_of_that_number(percent: int) -> None:
-    assert ulp.percentile([*range(1, 101)], percent) == percent
+def test_percentile_of_the_numbers_to_1000(percent: int) -> None:
+    assert ulp.percentile([*range(1, 1001)], percent) == 10 * percent

@@ -117,8 +117,12 @@ def mutate(module: str, folder: Path, processes: int, digits: str) -> tuple[Coun
         raise SystemExit((folder / "log").read_text(encoding="utf-8")[-3000:])
     survivors = []
     for name in (name for name, result in results.items() if result not in ("killed", "timeout")):
-        shown = subprocess.run([*mutmut, "show", name], cwd=folder, capture_output=True, text=True, check=True).stdout
-        lines = [line for line in shown.splitlines() if line[:1] in ("-", "+") and line[:3] not in ("---", "+++")]
+        shown = subprocess.run([*mutmut, "show", name], cwd=folder, capture_output=True, text=True, check=False)
+        if shown.returncode:
+            raise SystemExit(f"{name}: {results[name]}; mutmut cannot show it: {shown.stderr[-500:]}")
+        lines = [
+            line for line in shown.stdout.splitlines() if line[:1] in ("-", "+") and line[:3] not in ("---", "+++")
+        ]
         before, after = (" ".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
         survivors.append((function(name), before, after))
     return Counter(results.values()), survivors
