@@ -137,6 +137,8 @@ def _told_apart(found: list[Side]) -> list[Side]:
     """Labels that two sides share are replaced: by the file's name, then by label and target, then by position."""
     outlines = [side.outline for side in found]
     names = [side.label for side in outlines]
+    if len({side.file for side in outlines}) == 1 and len({side.target for side in outlines}) == len(outlines):
+        names = [side.target for side in outlines]  # targets of one report: the machine is the same
     for better in (
         [Path(side.file).name.removesuffix(".gz").removesuffix(".json") for side in outlines],
         [f"{side.label}#{side.target}" for side in outlines],

@@ -42,14 +42,19 @@ def _experiment(a: Measured, b: Measured, causes: list[Cause], file: str) -> str
     """A run that should agree with the other side if the causes are right; "" where no setting expresses it."""
     here, values = settings.either(a, b, [name for cause in causes for name in cause.components])
     variables = _set_on_one_side(a, b, causes)
-    if variables and len(variables[1]) >= len(values):
+    if variables and len(variables[1]) >= len(values) and _is_host(variables[0]):
         side, names = variables
         return _run(side, "env " + " ".join(f"-u {name}" for name in names), file)
     if causes[0].root == "packages.numpy.version":
-        return _other_numpy(a, b, file)
-    if values:
+        return _other_numpy(a, b, file) if _is_host(b) else _other_numpy(b, a, file) if _is_host(a) else ""
+    if values and _is_host(here):
         return _run(here, "env " + " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items()), file)
     return ""
+
+
+def _is_host(side: Measured) -> bool:
+    """Whether a person can run something there by the command alone: what is in an image is changed by its recipe."""
+    return side.target.name == "host"
 
 
 def _run(side: Measured, prefix: str, file: str) -> str:

@@ -18,12 +18,13 @@ _WORD = re.compile(r"[A-Za-z0-9_]{1,24}")
 @dataclass(frozen=True)
 class Setting:
     """A variable that pins a component. derive: from the fact's value that is wanted and the one that there is here to
-    the variable's value; None where this side cannot be made to do that."""
+    the variable's value; None where this side cannot be made to do that. library: of BLAS, for both sides."""
 
     variable: str
     component: str
     fact: str
     derive: Callable[[object, object], str | None]
+    library: str = ""
 
 
 def _kernel(wanted: object, have: object) -> str | None:
@@ -59,8 +60,8 @@ def _tunables(wanted: object, have: object) -> str | None:
 
 
 SETTINGS = (
-    Setting("OPENBLAS_CORETYPE", "blas", "blas.kernel", _kernel),
-    Setting("OPENBLAS_NUM_THREADS", "blas", "blas.threads", _count),
+    Setting("OPENBLAS_CORETYPE", "blas", "blas.kernel", _kernel, "openblas"),
+    Setting("OPENBLAS_NUM_THREADS", "blas", "blas.threads", _count, "openblas"),
     Setting("NPY_DISABLE_CPU_FEATURES", "numpy", "numpy.simd_found", _disabled),
     Setting("GLIBC_TUNABLES", "libm", "libm.features", _tunables),
     Setting("PYTHONHASHSEED", "ordering", "python.hash_seed", _seed),
@@ -85,7 +86,8 @@ def derive(here: Measured, there: Measured, components: list[str]) -> dict[str, 
     found: dict[str, str] = {}
     for setting in SETTINGS:
         wanted, have = there.fact(setting.fact), here.fact(setting.fact)
-        if setting.component in components and wanted != have:
+        libraries = {side.fact("blas.implementation") for side in (here, there)} if setting.library else set()
+        if setting.component in components and wanted != have and libraries <= {setting.library}:
             value = setting.derive(wanted, have)
             if value is not None:
                 found[setting.variable] = value

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from audit.causes import attribute
+from audit.causes import attribute, settings
 from audit.causes.attribute import Symptom, components, explain
 from audit.compare.results import Battery
 from audit.compare.side import Measured
@@ -145,3 +145,12 @@ def test_under_flush_to_zero_a_row_passes_through_the_floating_point_mode() -> N
     battery = Battery(differing=[(denormal, OperatorDifference("fpu.half", ["fpu"], Size()))])
     found = attribute.symptoms(battery, [Row("update", "v", "multiply f32", ["numpy"])])
     assert components(found, []) == ["fpu"]
+
+
+def test_a_setting_of_openblas_is_for_openblas_on_both_sides() -> None:
+    openblas = {"blas__implementation": "openblas", "blas__kernel": "SkylakeX", "blas__threads": 2}
+    older = side(**{**openblas, "blas__kernel": "Haswell"})
+    reference = side(blas__implementation="reference", blas__kernel="reference", blas__threads=1)
+    assert settings.derive(side(**openblas), older, ["blas"]) == {"OPENBLAS_CORETYPE": "Haswell"}
+    assert settings.derive(side(**openblas), reference, ["blas"]) == {}
+    assert settings.derive(reference, side(**openblas), ["blas"]) == {}

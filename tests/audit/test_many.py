@@ -19,6 +19,7 @@ from audit import reading
 from audit.cli import main
 from audit.errors import ReportError
 from fixtures import many
+from probes import assemble
 
 ROOTS = {"haswell": "cpu.model", "nehalem": "cpu.model", "trixie": "os.release", "host!": None}
 
@@ -189,3 +190,17 @@ def running(marker: str) -> list[str]:
         except OSError:  # it is gone, or another user's
             continue
     return found
+
+
+def test_targets_of_one_report_go_by_their_own_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trees = [json.loads(many.report(number)) for number in (0, 3)]
+    trees[0]["targets"].append({**trees[1]["targets"][0], "name": "my/image:1"})
+    trees[0]["digest"] = assemble.digest(trees[0])
+    path = tmp_path / "both.json"
+    path.write_text(assemble.to_text(trees[0]))
+    for arguments in ([str(path)], [f"{path}#host", f"{path}#my/image:1"]):
+        status, found = diff(capsys, *arguments)
+        assert status == 1
+        assert [one["label"] for one in found["reports"]] == ["host", "my/image:1"]
+        # What is in an image is changed by its recipe: the experiment is one for the host.
+        assert found["next"].startswith("on host:  env OPENBLAS_CORETYPE=Haswell ")
