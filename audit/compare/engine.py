@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Literal
 
 import msgspec
@@ -122,7 +123,7 @@ def compare(
         ruled_out=_ruled_out(found, whole, blamed, rows),
         groups=_groups(grouped, outlines, pairs, explained, spread),
         hazards=_hazards(outlines),
-        notes=list(notes),
+        notes=[*_images(outlines), *notes],
         exit=status,
         fail_on=fail_on,
         next=next_step.after_diff(outlines, found, causes, first, typed),
@@ -424,6 +425,20 @@ def _hazards(sides: list[Outline]) -> list[Hazard]:
             found.append(Hazard("listing order", "directory order differs: sort what you list"))
             break
     return found
+
+
+def _images(sides: list[Outline]) -> list[str]:
+    """Whether images are one image: then what differs comes from under it, which no image holds."""
+    layers = [side.fact("image.layers") for side in sides]
+    known = [one for one in layers if isinstance(one, list) and one]
+    if len(known) < len(sides):
+        return []
+    if all(one == known[0] for one in known):
+        return [f"one image ({len(known[0])} layers): what differs is under it (CPU, kernel, driver, limits)"]
+    shared = next(n for n, those in enumerate(zip_longest(*known)) if len(set(those)) > 1)
+    return [
+        f"not one image: of {' and '.join(str(len(one)) for one in known[:3])} layers the first {shared} are the same"
+    ]
 
 
 def _side(side: Outline) -> ComparedSide:

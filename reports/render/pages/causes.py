@@ -102,7 +102,7 @@ def ruled_out(comparison: Comparison) -> Section:
         Block("Ruled out", rows, least=1 if several(comparison) else 2, weight=5) if rows else None,
         _other(comparison),
         hazards(comparison, least=0),
-        *(sentence("Note", note, weight=1, optional=True) for note in comparison.notes),
+        *(sentence("Note", note, weight=3, optional=True) for note in comparison.notes),
     )
 
 

@@ -36,18 +36,23 @@ def shown(comparison: Comparison, all: bool) -> list[Cause]:
     return [cause for cause in found if cause.labels == found[0].labels]
 
 
+def noun(comparison: Comparison) -> str:
+    """What is compared: reports of machines, or targets of one report."""
+    return "target" if len({side.file for side in comparison.reports}) == 1 else "report"
+
+
 def who_agrees(comparison: Comparison) -> str:
     """ "990 of 1,000 reports agree; the other 10 give 3 other results." """
     total = sum(len(group.labels) for group in comparison.groups)
     largest = max((len(group.labels) for group in comparison.groups), default=0)
     if largest < 2:
-        return f"No two of {total:,} reports agree."
+        return f"No two of {total:,} {noun(comparison)}s agree."
     others = len(comparison.groups) - 1
     rest = total - largest
     if rest == 1:
-        return f"{largest:,} of {total:,} reports agree; {comparison.groups[-1].labels[0]} does not."
+        return f"{largest:,} of {total:,} {noun(comparison)}s agree; {comparison.groups[-1].labels[0]} does not."
     result = "another result" if others == 1 else f"{others:,} other results"
-    return f"{largest:,} of {total:,} reports agree; the other {rest:,} give {result}."
+    return f"{largest:,} of {total:,} {noun(comparison)}s agree; the other {rest:,} give {result}."
 
 
 def blamed_groups(comparison: Comparison) -> str:
@@ -60,7 +65,7 @@ def blamed_groups(comparison: Comparison) -> str:
     if not reports:
         return "Cause unknown: no differing fact explains it."
     ranked = sorted(reports, key=lambda name: (name == _UNKNOWN, -reports[name]))
-    texts = [f"{name} ({count(reports[name], 'report')})" for name in ranked]
+    texts = [f"{name} ({count(reports[name], noun(comparison))})" for name in ranked]
     return f"Likely cause{'s' if len(texts) > 1 else ''}: {listed(texts, 3)}."
 
 

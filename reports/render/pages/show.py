@@ -15,6 +15,9 @@ LONGEST = 600
 """The most characters of one value with --all: what a person may still read."""
 
 
+_PROMISE = "an image fixes packages and C library; CPU, kernel, driver and thread count are this machine's"
+
+
 def show_page(report: Report, all: bool = False) -> Page:
     """The page of `audit show`. all: with every fact, its value and its source."""
     sections = []
@@ -42,6 +45,7 @@ def target_sections(target: Target, several: bool) -> list[Section]:
             ),
             _rows("Jobs", measured.jobs(target)),
             sentence("Compare", f"{prints}   (read these out)") if prints else None,
+            sentence("Promise", _PROMISE) if target.name != "host" else None,
             _rows("Missing", measured.incomplete(target)),
             _rows("Unsteady", measured.unrepeated(target), most=6),
         ),
