@@ -26,6 +26,7 @@ COMMANDS = {
     "lint": [["ruff", "format", "--check", "."], ["ruff", "check", "."]],
     "types": [["mypy"]],
     "benchmark": [["python", "tests/benchmarks/peers.py"]],
+    "mutation": [["python", "tests/mutation/run.py"]],
     "scale": [["python", "tests/benchmarks/scale.py"]],
     "lock": [],
 }

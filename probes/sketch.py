@@ -164,11 +164,11 @@ def _plan(count: int, numpy: Any) -> _Plan:
     factor, cell, sign = (column[..., :count] for column in columns(max(count, 1 << 14), numpy))
     cell = cell.ravel()
     order = numpy.argsort(cell, kind="stable")
-    sizes = numpy.bincount(cell, minlength=ROWS * CELLS)
+    sizes = numpy.bincount(cell)
     cells = numpy.flatnonzero(sizes)
     starts = (numpy.cumsum(sizes) - sizes)[cells]
     sign = sign.ravel()[order]
-    order = order % count if count else order
+    order = order % count
     return _Plan(order, sign, sign * factor[order], cells, starts)
 
 

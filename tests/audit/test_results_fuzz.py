@@ -129,6 +129,7 @@ def test_jobs_against_the_definition(case: tuple[Job, Job, Calls, Calls, list[Ro
     assert two.trace
     ahead = [place for place in expected if shaky is None or place < shaky]
     first = parting.result.first_divergence
+    assert parting.result.name == "numpy"
     if ahead:
         assert parting.result.verdict == "diverged"
         assert first
@@ -189,6 +190,16 @@ def test_a_step_with_more_calls_ends_the_comparison() -> None:
     for one, two in ((longer, shorter), (shorter, longer)):
         a, b = (Job("numpy", trace=trace_of(rows, calls)) for calls in (one, two))
         assert results.job("numpy", side("a", jobs=[a]), side("b", jobs=[b])).result.verdict == "not-comparable"
+
+
+def test_a_step_of_the_usual_calls_may_end_early() -> None:
+    rows = [Row("forward", name, "add f64", ["numpy"]) for name in "xy"]
+    made = []
+    for bits in (b"x", b"other"):
+        short_step = msgspec.structs.replace(trace_of(rows, [[(0, digest(bits))]]), sequence={})
+        made.append(Job("numpy", trace=short_step))
+    parting = results.job("numpy", side("a", jobs=[made[0]]), side("b", jobs=[made[1]]))
+    assert parting.rows == rows[:1]
 
 
 def test_nondeterminism_in_words_names_the_earliest_and_the_side() -> None:

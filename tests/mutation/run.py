@@ -31,6 +31,10 @@ MODULES = {
     "audit/compare/size.py": ["tests/audit/test_size.py"],
     "audit/compare/sketch.py": ["tests/probes/test_sketch.py"],
     "audit/compare/results.py": ["tests/audit/test_results_fuzz.py"],
+    "audit/compare/groups.py": ["tests/audit/test_groups.py"],
+    "audit/compare/environment.py": ["tests/audit/test_groups.py", "tests/audit/test_results.py"],
+    "audit/compare/side.py": ["tests/audit/test_groups.py", "tests/audit/test_results.py"],
+    "audit/compare/engine.py": ["tests/audit/test_groups.py", "tests/audit/test_results.py"],
     "probes/sketch.py": ["tests/probes/test_sketch.py"],
 }
 """Each module with the tests that must notice its mutants: few and fast, as each of them runs for every mutant."""

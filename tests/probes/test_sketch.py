@@ -312,6 +312,16 @@ def test_sums_that_wrapped_give_no_estimate() -> None:
     assert seen == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("value", "known"), [((1 << 60) - 1, True), (1 << 60, False), (-(1 << 60), False), (1 << 63, False)]
+)
+def test_sums_that_may_have_wrapped_give_no_estimate(value: int, known: bool) -> None:
+    words = [3, 1] * 55 + [value & sketch.WORD, 1]
+    seen = difference(struct.pack("<112Q", *words), NOTHING, 300)
+    assert seen.recovered is None
+    assert (seen.norm is not None) == known
+
+
 @given(st.sampled_from(TYPES), st.integers(0, 400), st.randoms(use_true_random=False))
 @settings(deadline=None)
 def test_numpy_and_plain_python_give_the_same_bytes(dtype: str, count: int, source: random.Random) -> None:
@@ -377,6 +387,7 @@ def test_a_type_without_an_order_has_samples_and_no_sketch() -> None:
     assert list(seen) == ["digest", "dtype", "shape", "values"]
     assert base64.b64decode(seen["values"])[:6] == odd.data[0:6]
     assert [sketch.elements(Tensor(dtype, (), bytes(48))) for dtype in ("c8", "c16", "f4", "b1")] == [12, 6, 12, 48]
+    assert isinstance(sketch.elements(Tensor("f4", (12,), bytes(48))), int)
 
 
 def test_text_that_is_no_utf8_is_kept_as_it_can_be() -> None:
@@ -401,6 +412,7 @@ def test_growing_and_shrinking_counts_share_what_was_computed(monkeypatch: pytes
     for count in (300, 20000, 16384, 16385, 300, 1):
         seen = Tensor("u1", (count,), bytes(i % 251 for i in range(count)))
         assert sketch._fast(seen, numpy) == sketched(dict(enumerate(seen.data)))
+        assert len(sketch._widest[0][0]) == (16384 if list(sketch._plans) == [300] else 20000)
     assert sorted(sketch._plans) == [1, 300, 16384, 16385, 20000]
     assert [len(columns[0]) for columns in sketch._widest] == [20000]
     assert sketch.columns(300, numpy) is sketch._widest[0]

@@ -107,7 +107,10 @@ def size(measured: Size) -> str:
 
 def tolerance(measured: Size) -> str:
     """The smallest tolerance that would have passed, or ""."""
-    return "" if measured.smallest_rtol is None else f"rtol {measured.smallest_rtol:.2g} would pass"
+    if measured.smallest_rtol is None:
+        return ""
+    seen = " what was looked at" if measured.seen < measured.elements else ""
+    return f"rtol {measured.smallest_rtol:.2g} would pass{seen}"
 
 
 def example(shown: Example) -> str:
