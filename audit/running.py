@@ -14,21 +14,24 @@ from audit.commands.options import color
 from audit.errors import AuditError, TargetError
 from audit.progress import Progress
 from audit.targets import bundle
-from audit.targets.asked import Asked, asked
+from audit.targets.asked import INTERRUPTED, Asked, asked
 from audit.targets.container import NoPython
+from audit.targets.still import NO_PYTHON
 from probes import assemble, interrupts, orphans, session, streams
 from reports import codec, render
+from reports.render.escape import visible
 from reports.render.pages.run import RunSummary
 
 
 def run(options: argparse.Namespace) -> int:
     """Capture and write one report. Raises AuditError if it cannot be captured or written."""
     interrupts.hold()  # signals are taken up while something is measured or waits for a reader; all else is short
-    targets = asked(options)
     label = (options.label or assemble.default_label()).encode("utf-8", "replace").decode("utf-8")
     path = options.output or _free(assemble.file_name(label))
     with _writing(path):
         assemble.check_writable(path)
+    with interrupts.allowed():
+        targets = asked(options)
     parts = _capture(targets, options)
     tree = assemble.report(label, parts, {"version": __version__, "bundle": bundle.digest()})
     try:
@@ -59,31 +62,48 @@ def _capture(targets: list[Asked], options: argparse.Namespace) -> list[dict[str
         for one in targets:
             notify = progress.notify if len(targets) == 1 else progress.of(one.name)
             try:
-                parts.append(one.part(session.capture(wanted, one.target.launch, notify)))
-            except (session.Died, TargetError) as error:
-                said = (
-                    str(error)
-                    if isinstance(error, TargetError)
-                    else f"{one.target.words} cannot run the probes: {error}"
-                )
-                if not parts:
-                    raise TargetError(said) from None
-                progress.say(f"{one.name}: {said}")
-                parts.append(one.part({"facts": {}, "incomplete": [_why(error)]}))
+                parts.append(_measure(one, wanted, notify, first=not parts))
             except KeyboardInterrupt:
-                if options.partial and parts:
-                    left = ", ".join(other.name for other in targets[len(parts) :])
-                    parts[0].setdefault("incomplete", []).append(f"interrupted; not measured: {left}")
-                    break
-                hint = "before anything was measured" if options.partial else "--partial keeps what was measured"
-                raise AuditError(f"interrupted; nothing was written ({hint})") from None
+                if not (options.partial and parts):
+                    hint = "before anything was measured" if options.partial else "--partial keeps what was measured"
+                    raise AuditError(f"interrupted; nothing was written ({hint})") from None
+                parts.append(one.unmeasured(INTERRUPTED))
+            if parts[-1].get("incomplete", [""])[0].startswith(INTERRUPTED):
+                parts += [other.unmeasured(f"{INTERRUPTED} before it was begun") for other in targets[len(parts) :]]
+                break
     return parts
+
+
+def _measure(one: Asked, wanted: session.Plan, notify: session.Notify, first: bool) -> dict[str, Any]:
+    """One target's part. Of what is audited beside the host, one that cannot be measured is said and still a part."""
+    try:
+        captured = session.capture(wanted, one.target.launch, notify)
+        said = "; ".join(captured.get("incomplete", []))
+    except (session.Died, TargetError) as error:
+        said = str(error)
+        if isinstance(error, session.Died):
+            said = f"{one.target.words} cannot run the probes: {error}"
+        if first:
+            raise TargetError(said) from None
+        captured = {"interpreter": "", "chosen": "", "facts": _still(one), "incomplete": [_why(error)]}
+    if said and not first:
+        streams.say(visible(f"audit run: {one.name} is incomplete: {said}"))
+    return one.part(captured, notify, wanted.partial)
+
+
+def _still(one: Asked) -> dict[str, Any]:
+    """The facts that can be had without running it, if any can."""
+    try:
+        with interrupts.allowed():
+            return one.still()
+    except TargetError:
+        return {}
 
 
 def _why(error: Exception) -> str:
     """Why a target was not measured, for a report: what a person typed is not in it."""
     if isinstance(error, NoPython):
-        return "no Python in the image"
+        return "no such interpreter in the image" if error.named else NO_PYTHON
     return "it could not run the probes" + (f": {error.reason}" if isinstance(error, session.Died) else "")
 
 

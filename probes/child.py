@@ -48,6 +48,8 @@ def framed(token: str, descriptor: int) -> Emit:
 def serve(request: Dict[str, Any], emit: Emit) -> None:
     """Do what `request["work"]` says: "facts", "operators", "job" or "gpu"; without the libraries that it names."""
     signal.signal(signal.SIGTERM, _leave)
+    if "mortal" in request:
+        emit = _mortal(emit, float(request["mortal"]))
     emit({"start": {"python": "{}.{}.{}".format(*sys.version_info[:3])}})
     if request["work"] == "gpu":
         emit({"gpu": environment.capture("gpu").records})
@@ -79,6 +81,24 @@ def serve(request: Dict[str, Any], emit: Emit) -> None:
 def _leave(number: int, frame: object) -> None:
     """End by SIGTERM, and not as by default at once: temporary folders go on the way out."""
     sys.exit(128 + number)
+
+
+def _mortal(emit: Emit, seconds: float) -> Emit:
+    """`emit`, and this process ends when nothing was emitted for so long, hung or not: who would end it from outside
+    may have been killed, and behind a container engine nobody else ends it."""
+    import faulthandler  # its thread needs no GIL, and no signal, which a container's first process would not get
+
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    armed = float("-inf")
+
+    def mortal(record: Dict[str, Any]) -> None:
+        nonlocal armed
+        if time.monotonic() - armed > 1:  # each arming starts a thread
+            faulthandler.dump_traceback_later(seconds + 1, exit=True, file=nowhere)
+            armed = time.monotonic()
+        emit(record)
+
+    return mortal
 
 
 def _load(name: str, emit: Emit) -> bool:

@@ -1,14 +1,25 @@
-"""Golden files: whole outputs, committed in `golden` beside the tests and compared whole. `pytest --update-golden`
-writes them anew; then read the difference."""
+"""What tests need of the machine, and golden files: whole outputs, committed in `golden` beside the tests and compared
+whole. `pytest --update-golden` writes them anew; then read the difference."""
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+RELEASES = ("bullseye", "bookworm", "trixie")
+"""Debian's, each with an image audit-RELEASE that `.ci/run` makes."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,3 +56,41 @@ def interpreter() -> Callable[[str], str]:
         pytest.skip(f"no Python {version} here")
 
     return find
+
+
+@pytest.fixture(scope="session")
+def lacking() -> Callable[[str], None]:
+    """A function for what the machine has not got: it skips the test, or fails it where AUDIT_REQUIRE_ENGINE is set,
+    as on the machine that must have it."""
+    return pytest.fail if os.environ.get("AUDIT_REQUIRE_ENGINE") else pytest.skip
+
+
+@pytest.fixture(scope="session")
+def engine(lacking: Callable[[str], None]) -> Iterator[DockerClient]:
+    """A client of the engine that the environment names, which has the images of RELEASES."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # docker-py forgets a socket that could not be connected
+        found = _engine()
+        gc.collect()
+    if isinstance(found, str):
+        lacking(found)
+    else:
+        with contextlib.closing(found):
+            yield found
+
+
+def _engine() -> DockerClient | str:
+    """A client, or why there is none."""
+    import docker
+    from docker.errors import DockerException, ImageNotFound
+
+    try:
+        client = docker.from_env()
+        for release in RELEASES:
+            client.images.get(f"audit-{release}")
+        return client
+    except ImageNotFound as error:
+        client.close()
+        return f"the engine lacks an image that .ci/run makes: {error.explanation}"
+    except (DockerException, OSError) as error:
+        return f"no container engine answers: {str(error)[:200]}"

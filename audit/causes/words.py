@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from audit.causes import layer
 from audit.causes.attribute import Explanation
+from audit.compare.side import Measured
 from reports.catalogue import Catalogue, Component
 from reports.comparison import Evidence, FactDifference
 from reports.report import Value
@@ -83,9 +87,13 @@ def joined(items: list[str]) -> str:
 
 
 def evidence(
-    explanation: Explanation, differences: dict[str, FactDifference], counts: dict[str, list[int]]
+    explanation: Explanation,
+    differences: dict[str, FactDifference],
+    counts: dict[str, list[int]],
+    sides: Sequence[Measured],
 ) -> list[Evidence]:
-    """The lines under a cause: the root first, then the facts in effect below it."""
+    """The lines under a cause: the root first, then the facts in effect below it; with what speaks for each, and the
+    layers of images that brought it."""
     lines: list[Evidence] = []
     for fact in explanation.facts:
         difference = differences[fact]
@@ -94,8 +102,19 @@ def evidence(
             for name in difference.components
             if name in explanation.components and name in counts
         ]
-        note = "; ".join(notes)
+        notes += _layers(fact, sides)
         # What speaks for a cause is said once, not beside every fact of the same component.
-        note = "" if any(line.note == note for line in lines) else note
+        note = "; ".join(note for note in notes if not any(note in line.note for line in lines))
         lines.append(Evidence(fact, difference.values, note, fact == explanation.root))
     return lines
+
+
+def _layers(fact: str, sides: Sequence[Measured]) -> list[str]:
+    """For each image among the sides, its layer that brought what the fact is about."""
+    found = []
+    for side in sides:
+        key = layer.key(fact, side.fact)
+        brought = side.fact(f"image.{key}.layer") if key else None
+        if brought:
+            found.append(f"{side.label}: layer {brought}")
+    return found

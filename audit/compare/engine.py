@@ -295,7 +295,7 @@ def _causes(pair: _Pair, found: Results, rows: Catalogue) -> list[Cause]:
                 settings=values,
                 plain=words.plain(one, differences, rows, pair.labels),
                 title=title,
-                evidence=words.evidence(one, differences, counts),
+                evidence=words.evidence(one, differences, counts, pair.sides),
                 alternatives=one.alternatives,
                 labels=pair.labels,
                 settings_on=here.label if values else "",

@@ -7,29 +7,38 @@ import os
 import re
 import shlex
 import shutil
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from audit.errors import AuditError
-from audit.targets import engine, image
+from audit.progress import Progress
+from audit.targets import engine, image, recipe
 from audit.targets.container import ImageTarget, RunningTarget
 from audit.targets.prefix import PrefixTarget, find_python
 from audit.targets.target import Target
+from probes import interrupts
+from probes.session import Notify
 
 Facts = dict[str, dict[str, Any]]
+Part = dict[str, Any]
+
+INTERRUPTED = "interrupted"
+"""What the first reason of a part begins with that an interruption ended, there and in `session.capture`."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One target with what the report says of it. outside: facts that it cannot know of itself; warnings: for the
-    person at the terminal."""
+    """One target with what the report says of it. outside: facts that it cannot know of itself; still: those that can
+    be read without running it; warnings: for the person at the terminal."""
 
     name: str
     target: Target
     chosen: str
     via: str | None = None
-    outside: Callable[[], Facts] = dict
+    outside: Callable[[Part, Notify], Facts] = lambda captured, notify: {}
+    still: Callable[[], Facts] = dict
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -37,17 +46,37 @@ class Asked:
         """The interpreter, as this machine or the image calls it."""
         return str(getattr(self.target, "python", "python3"))
 
-    def part(self, captured: dict[str, Any]) -> dict[str, Any]:
-        """The target's part of a report."""
-        captured["facts"] = {**captured["facts"], **self.outside()}
+    def part(self, captured: Part, notify: Notify, partial: bool) -> Part:
+        """The target's part of a report. What can be known of it from outside costs no more than itself.
+
+        Raises KeyboardInterrupt, unless what there is by then is to be kept (partial).
+        """
+        outside: Facts = {}
+        incomplete = list(captured.get("incomplete", []))
+        known = {} if incomplete and incomplete[0].startswith(INTERRUPTED) else captured  # then only what is quick
+        try:
+            with interrupts.allowed():
+                outside = self.outside(known, notify)
+        except KeyboardInterrupt:
+            if not partial:
+                raise
+            incomplete.insert(0, f"{INTERRUPTED} while its image was looked at")
+        except Exception:  # whatever an engine that went away makes of it, what was measured is there
+            incomplete.append("what its engine knows of it: the engine did not tell")
         part = {
             "name": self.name,
             "via": self.via,
             "interpreter": _interpreter(self.python),
             "chosen": self.chosen,
             **captured,
+            "facts": {**captured["facts"], **outside},
+            "incomplete": incomplete or None,
         }
         return {key: value for key, value in part.items() if value is not None}
+
+    def unmeasured(self, why: str) -> Part:
+        """The part of a target of which nothing is known. It is incomplete, so that it never agrees with another."""
+        return {"name": self.name, "facts": {}, "incomplete": [why]}
 
 
 def asked(options: argparse.Namespace) -> list[Asked]:
@@ -58,28 +87,49 @@ def asked(options: argparse.Namespace) -> list[Asked]:
     found = [_host(options)]
     found += [_apptainer(name, options) for name in options.container if name.endswith(".sif")]
     images = [name for name in options.container if not name.endswith(".sif")]
+    recipes = [recipe.read(path) for path in options.dockerfile]
     if images or options.exec or options.dockerfile:
         client = engine.connect()
         engine.sweep(client)
         for name in images:
             inspected = image.inspect(client, name, options.pull)
             found.append(_image(client, name, inspected, options))
-        for name in options.exec:
-            inspected = engine.inspect_container(client, name)
-            target = RunningTarget(client, inspected, name, options.container_python, options.limit)
-            outside = image.Outside(client, name, inspected["Image"])
-            found.append(Asked(f"exec:{name}", target, "found in the container", outside=outside))
-    names = [one.name for one in found]
+        found += [_running(client, name, options) for name in options.exec]
+    names = [*(one.name for one in found), *(one.name for one in recipes)]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise AuditError(f"{twice} is asked for twice; name each target once")
-    return found
+    if recipes:
+        recipe.sweep(client)
+    return found + [_built(client, one, options) for one in recipes]  # last: it takes longest
 
 
 def _image(client: Any, name: str, inspected: dict[str, Any], options: argparse.Namespace) -> Asked:
     target = ImageTarget(client, inspected, name, options.container_python, options.limit)
     chosen = "as --container-python says" if options.container_python else "found in the image"
-    return Asked(name, target, chosen, outside=image.Outside(client, name, inspected["Id"]))
+    outside = image.Outside(client, inspected["Id"], target.host_config)
+    return Asked(name, target, chosen, outside=outside, still=target.still)
+
+
+def _running(client: Any, name: str, options: argparse.Namespace) -> Asked:
+    inspected = engine.inspect_container(client, name)
+    target = RunningTarget(client, inspected, name, options.container_python, options.limit)
+    chosen = "as --container-python says" if options.container_python else "found in the container"
+    outside = image.Outside(client, inspected["Image"], lambda: dict(inspected["HostConfig"]), inspected)
+    return Asked(f"exec:{name}", target, chosen, outside=outside, still=target.still)
+
+
+def _built(client: Any, one: recipe.Recipe, options: argparse.Namespace) -> Asked:
+    with Progress(options.quiet, patience=0) as progress:
+        builds = recipe.build(client, one, options.pull, progress.of(one.name))
+    weakref.finalize(one, builds.remove)  # at the latest when this process ends
+    first, second = (
+        ImageTarget(client, image.inspect(client, built, False), one.name, options.container_python, options.limit)
+        for built in builds.images
+    )
+    outside = image.Outside(client, builds.images[0], first.host_config)
+    chosen = "as --container-python says" if options.container_python else "found in the image"
+    return Asked(one.name, first, chosen, outside=recipe.Outside(one, builds, outside, second), still=first.still)
 
 
 def _apptainer(name: str, options: argparse.Namespace) -> Asked:

@@ -32,7 +32,7 @@ class Attached:
         self._await_end = await_end
         # What came right behind the answer's head is in the answer's own buffer, and nowhere else.
         self._source = connection._response.raw._fp.fp
-        self._raw = getattr(connection, "_sock", connection)
+        self._raw = getattr(connection, "_sock", None) or connection
         with contextlib.suppress(AttributeError, OSError):
             self._raw.settimeout(None)  # a child may be silent, and slow to read; who talks to it counts the seconds
         take, stdin = os.pipe()
@@ -73,8 +73,7 @@ class Attached:
         with contextlib.suppress(Exception), os.fdopen(take, "rb", 0) as script:  # each transport has its own errors
             while chunk := script.read(_CHUNK):
                 self._raw.sendall(chunk)
-            if isinstance(self._connection, socket.SocketIO):  # plain sockets have two halves, TLS and ssh do not
-                self._raw.shutdown(socket.SHUT_WR)
+            # The connection stays open: half of one cannot be closed through TLS, ssh and most proxies.
 
     def _part(self, put_out: int, put_err: int) -> None:
         # Frames: the stream's number, three zeros, the size, the data. Source: Docker Engine API, "Attach to a

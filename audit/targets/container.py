@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from audit.errors import TargetError
-from audit.targets import bundle, engine
+from audit.targets import bundle, engine, still
 from audit.targets.attached import Attached
+from audit.targets.process import Process
+from audit.targets.still import Facts
 from audit.targets.talk import Child
 from audit.targets.target import Target
-from probes.session import SECONDS_WITHOUT_PROGRESS, Died, death
+from probes import interrupts
+from probes.session import SECONDS_WITHOUT_PROGRESS, Died, Record, Request, death
 
 if TYPE_CHECKING:
     from docker import DockerClient
+    from requests import Response
 
 PYTHONS = ("python3", "python")
 """What an image's Python is called, in the order tried; the engine looks for them on the image's own PATH."""
@@ -26,13 +32,29 @@ SHARE_OF_MEMORY = 0.75
 MOST_PROCESSES = 4096
 """Threads count as processes there, and a BLAS starts one a CPU."""
 
+SECONDS_TO_END = 5.0
+"""How long the end of a child is waited for when it has closed its output."""
+
 _KILLED = 137
+_UNKNOWN = 256
+"""No process ends with this status: the engine did not say with which."""
+
+_NOT_STARTED = (126, 127)
+"""What an engine gives as the status of a process that it could not start beside others."""
+
 _MISSING = ("executable file not found", "no such file or directory", "exec format error", "permission denied")
 """What engines say of a program that is not there or not for this machine, in small letters."""
 
+_NO_GPU = ("could not select device driver", "nvidia")
+"""What they say, also in small letters, where there is no GPU after all."""
+
 
 class NoPython(TargetError):
-    """The engine could start no Python there."""
+    """The engine could start no Python there. named: it was to be one in particular."""
+
+    def __init__(self, message: str, named: bool = False) -> None:
+        super().__init__(message)
+        self.named = named
 
 
 class _Inside(Target):
@@ -40,10 +62,12 @@ class _Inside(Target):
 
     where: str
 
-    def __init__(self, client: DockerClient, pythons: list[str], seconds: float) -> None:
+    def __init__(self, client: DockerClient, inspected: dict[str, Any], python: str | None, seconds: float) -> None:
         super().__init__(seconds)
         self.client = client
-        self.pythons = pythons
+        self.named = python is not None
+        self.pythons = [python] if python else pythons(inspected)
+        self.lost = ""  # why the engine is asked for nothing more
 
     @property
     def python(self) -> str:
@@ -54,25 +78,49 @@ class _Inside(Target):
     def words(self) -> str:
         return f"{self.python} in {self.where}"
 
-    def start(self) -> Child:
-        from docker.errors import APIError
-
+    def launch(self, request: Request) -> Iterator[Record]:
+        # Where the auditor is killed, nobody else ends a child that hangs.
+        mortal = {**request, "mortal": self.seconds + 2 * SECONDS_TO_END}
         while True:
             try:
-                return self.started(self.python)
-            except (APIError, OSError) as error:
-                why = engine.reason(error)
-            if self.proven:
-                raise Died("failed", f"cannot be started again: {why}")
-            if not any(words in why.lower() for words in _MISSING):
-                raise TargetError(f"cannot start {self.words}: {why}")
-            if len(self.pythons) == 1:
-                raise NoPython(f"no Python in {self.where} ({why})")
-            del self.pythons[0]
+                yield from super().launch(mortal)
+                return
+            except NoPython:
+                raise
+            except TargetError as error:  # it could not be started, and no record was sent
+                self._next(str(error))
 
-    def started(self, python: str) -> Child:
-        """A child. Raises APIError or OSError, and then leaves nothing."""
-        raise NotImplementedError
+    def _next(self, why: str) -> None:
+        """Go on to the next name, if this one is nothing that can be started. Raises TargetError."""
+        if not any(words in why.lower() for words in _MISSING):
+            raise TargetError(why)
+        if len(self.pythons) == 1:
+            what = f"no {self.python}" if self.named else "no Python that can be started"
+            raise NoPython(f"{what} in {self.where}", self.named)
+        del self.pythons[0]
+
+    def start(self) -> Child:
+        why = self.lost
+        if not why:
+            try:
+                return self.started(self.python)
+            except OSError as error:
+                why = engine.reason(error)
+                if not engine.refused(error):
+                    why = self.lost = f"the container engine does not answer ({why})"
+        if self.proven:
+            raise Died("failed", f"cannot be started again: {why}")
+        raise TargetError(f"cannot start {self.words}: {why}")
+
+    def death(self, status: int) -> str:
+        if status == _UNKNOWN:
+            there = engine.answers(self.client)
+            return "its container was taken away" if there else "the container engine went away"
+        return death(status)
+
+    @abstractmethod
+    def started(self, python: str) -> Attached:
+        """A child. Raises OSError, and then leaves nothing; the engine's own refusals are one."""
 
 
 class ImageTarget(_Inside):
@@ -89,35 +137,53 @@ class ImageTarget(_Inside):
         python: str | None = None,
         seconds: float = SECONDS_WITHOUT_PROGRESS,
     ) -> None:
-        super().__init__(client, [python] if python else pythons(image), seconds)
+        super().__init__(client, image, python, seconds)
         self.image = image
         self.where = f"image {name}"
         self.limits = _limits(engine.info(client))
         self.containers: dict[int, str] = {}
+        self.last = ""
 
-    def started(self, python: str) -> Child:
+    def started(self, python: str) -> Attached:
+        container = self.last = self._created(python)
+        child = None
+        try:
+            ending = engine.ending(self.client, container, min(SECONDS_TO_END, self.seconds))
+            streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+            connection = self.client.api.attach_socket(container, params=streams)
+            child = Attached(connection, lambda: _known(lambda: _status(ending)))
+            self.client.api.start(container)
+        except BaseException:
+            engine.remove(self.client, container)
+            if child:
+                child.close()
+            raise
+        self.containers[id(child)] = container
+        return child
+
+    def _created(self, python: str) -> str:
+        """The ID of a new container in which that program is the first process."""
         api = self.client.api
-        container = api.create_container(
+        created: dict[str, Any] = api.create_container(
             self.image["Id"],
             entrypoint=[python],
             command=["-c", bundle.LOADER],
             stdin_open=True,
-            host_config=api.create_host_config(**self.limits),
+            host_config=self.host_config(),
             labels={engine.LABEL: engine.owner()},
             healthcheck={"test": ["NONE"]},
-        )["Id"]
-        try:
-            streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-            child = Attached(
-                api.attach_socket(container, params=streams),
-                lambda: int(api.wait(container, condition="next-exit")["StatusCode"]),
-            )
-            self.containers[id(child)] = container
-            api.start(container)
-        except BaseException:
-            engine.remove(self.client, container)
-            raise
-        return child
+        )
+        return str(created["Id"])
+
+    def host_config(self) -> dict[str, Any]:
+        """What our containers may do, in the engine's own words."""
+        return dict(self.client.api.create_host_config(**self.limits))
+
+    def _next(self, why: str) -> None:
+        if "device_requests" in self.limits and any(words in why.lower() for words in _NO_GPU):
+            del self.limits["device_requests"]
+        else:
+            super()._next(why)
 
     def end(self, child: Child) -> None:
         engine.remove(self.client, self.containers.pop(id(child)))
@@ -125,9 +191,22 @@ class ImageTarget(_Inside):
         child.close()
 
     def death(self, status: int) -> str:
-        if status == _KILLED:
-            return f"killed, most likely for memory (its limit is {self.limits['mem_limit'] / 1e9:.1f} GB)"
-        return death(status)
+        if status == _KILLED and engine.out_of_memory(self.client, self.last):
+            return f"killed for memory: limit {self.limits['mem_limit'] / 1e9:.1f} GB"
+        return super().death(status)
+
+    def still(self) -> Facts:
+        """What the image's files tell, without running anything. Raises TargetError."""
+        with interrupts.held():
+            try:
+                container = self._created(self.python)
+                try:
+                    with interrupts.allowed():
+                        return still.facts(self.client, container)
+                finally:
+                    engine.remove(self.client, container)
+            except OSError as error:
+                raise TargetError(f"{self.where} cannot be read: {engine.reason(error)}") from None
 
 
 class RunningTarget(_Inside):
@@ -141,42 +220,76 @@ class RunningTarget(_Inside):
         python: str | None = None,
         seconds: float = SECONDS_WITHOUT_PROGRESS,
     ) -> None:
-        super().__init__(client, [python] if python else pythons(container), seconds)
+        super().__init__(client, container, python, seconds)
         self.container = container["Id"]
         self.where = f"container {name}"
+        self.processes: dict[int, Process] = {}
 
-    def started(self, python: str) -> Child:
-        api = self.client.api
-        process = api.exec_create(self.container, [python, "-c", bundle.LOADER], stdin=True)["Id"]
-        return Attached(api.exec_start(process, socket=True), lambda: self._status(process))
-
-    def _status(self, process: str) -> int:
-        found = self.client.api.exec_inspect(process)
-        return 1 if found["Running"] else int(found["ExitCode"])
+    def started(self, python: str) -> Attached:
+        process = Process(self.client, self.container, [python, "-c", bundle.LOADER])
+        child = Attached(process.connection, lambda: _known(process.status))
+        self.processes[id(child)] = process
+        return child
 
     def end(self, child: Child) -> None:
         assert isinstance(child, Attached)
         child.close()
+        self.processes.pop(id(child)).end()
+
+    def death(self, status: int) -> str:
+        if self.proven and status in _NOT_STARTED:  # the engine says why where the process would print
+            return f"cannot be started again: exit status {status}"
+        return super().death(status)
+
+    def still(self) -> Facts:
+        """What the container's files tell, without running anything. Raises TargetError."""
+        try:
+            return still.facts(self.client, self.container)
+        except OSError as error:
+            raise TargetError(f"{self.where} cannot be read: {engine.reason(error)}") from None
 
 
 def pythons(inspected: dict[str, Any]) -> list[str]:
-    """What to try: the Python of the environment that the image's variables name, then those on its PATH."""
+    """What to try: the Python of the environment that the variables name, then those on the PATH."""
     environment = dict(item.partition("=")[::2] for item in (inspected.get("Config") or {}).get("Env") or [])
     named = [f"{environment[name]}/bin/python" for name in ENVIRONMENTS if environment.get(name)]
     return [*named, *PYTHONS]
 
 
-def _limits(info: dict[str, Any]) -> dict[str, Any]:
-    """What our containers may do: compute. GPUs are passed through where the engine has a runtime for them."""
-    from docker.types import DeviceRequest
+def _status(ending: Response) -> int | None:
+    """The exit status that the engine sends when a container has ended; None if that takes too long."""
+    try:
+        with ending:
+            return int(ending.json()["StatusCode"])
+    except OSError as error:
+        if "timed out" in str(error):
+            return None
+        raise
 
+
+def _known(status: Callable[[], int | None]) -> int | None:
+    """A status, or that it is not known, whatever an engine that goes away makes of the question."""
+    try:
+        return status()
+    except (OSError, ValueError, LookupError, TypeError):
+        return _UNKNOWN
+
+
+def _limits(info: dict[str, Any]) -> dict[str, Any]:
+    """What our containers may do: compute. What they print is not kept, since a flood would fill the engine's disk. GPUs
+    are passed through where the engine has a runtime for them."""
+    from docker.types import DeviceRequest, LogConfig
+
+    memory = int(info.get("MemTotal", 0) * SHARE_OF_MEMORY) or 4 << 30
     limits: dict[str, Any] = {
         "network_mode": "none",
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
-        "mem_limit": int(info.get("MemTotal", 0) * SHARE_OF_MEMORY) or 4 << 30,
+        "mem_limit": memory,
+        "memswap_limit": memory,
         "pids_limit": MOST_PROCESSES,
         "auto_remove": True,
+        "log_config": LogConfig(type="none"),
     }
     if "nvidia" in (info.get("Runtimes") or {}):
         limits["device_requests"] = [DeviceRequest(count=-1, capabilities=[["gpu"]])]

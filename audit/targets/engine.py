@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
+import json
 import os
 import platform
 import re
@@ -119,6 +119,13 @@ def reason(error: BaseException) -> str:
     return text.strip().splitlines()[0][:300] if text.strip() else type(error).__name__
 
 
+def refused(error: BaseException) -> bool:
+    """Whether the engine answered, and the answer was no."""
+    from docker.errors import APIError
+
+    return isinstance(error, APIError)
+
+
 def _remedy(error: BaseException) -> str:
     if "Permission denied" in str(error):
         return "you may not use its socket: join its group, or name another engine in DOCKER_HOST"
@@ -181,7 +188,7 @@ def remove(client: DockerClient, container: str) -> None:
                 time.sleep(0.02)
 
 
-def get(client: DockerClient, path: str, **parameters: str) -> Response:
+def get(client: DockerClient, path: str, parameters: dict[str, str]) -> Response:
     """An answer whose body was not read yet; its reader closes it. Raises APIError, NotFound or OSError."""
     return _answer(client, "GET", path, parameters, client.api.timeout)
 
@@ -220,14 +227,14 @@ def answers(client: DockerClient) -> bool:
 def out_of_memory(client: DockerClient, container: str) -> bool:
     """Whether the kernel killed something in a container for its memory limit. The container may be gone already: the
     engine keeps its last events, and ours are among them."""
-    from docker.errors import APIError
-
-    what = {"container": container, "event": ["oom", "die"]}
-    soon = int(time.time()) + 2  # what has not been said by then is not waited for
-    with contextlib.suppress(APIError, OSError), contextlib.closing(
-        client.api.events(since=1, until=soon, filters=what, decode=True)
-    ) as events:
-        return any(event.get("Action") == "oom" for event in itertools.islice(events, 2))
+    filters = json.dumps({"container": [container], "event": ["oom", "die"]})
+    soon = str(int(time.time()) + 2)  # what has not been said by then is not waited for
+    asked = {"since": "1", "until": soon, "filters": filters}
+    with contextlib.suppress(OSError, ValueError), get(client, "/events", asked) as told:
+        for line in told.iter_lines():
+            action = json.loads(line).get("Action")
+            if action in ("oom", "die"):
+                return bool(action == "oom")
     return False
 
 

@@ -56,11 +56,16 @@ def recorded(line: str, comment: str = "") -> str:
         return "(imported)"
     word, rest = instruction(line)
     if word == "RUN":
-        told = [f"{one.tool} {' '.join(p.text for p in one.packages) or forms.NOT_RECORDED}" for one in installs(rest)]
-        return "RUN " + ("; ".join(told) or forms.NOT_RECORDED)
+        return "RUN " + ("; ".join(map(_told, installs(rest))) or forms.NOT_RECORDED)
     if word == "ENV":
         return "ENV " + (" ".join(allowed(_split(rest))) or forms.NOT_RECORDED)
     return f"{word} {forms.NOT_RECORDED}".strip()
+
+
+def _told(install: Install) -> str:
+    if install.tool.endswith("upgrade"):
+        return install.tool
+    return f"{install.tool} {' '.join(package.text for package in install.packages) or forms.NOT_RECORDED}"
 
 
 def unpinned(word: str, rest: str) -> list[str]:
@@ -128,9 +133,11 @@ _SWITCH = re.compile(
 )
 """Options without a value. What follows any other may be its value, a password too, and is left out with it."""
 
-_PART = r"[A-Za-z]*\d{0,4}[A-Za-z]{0,12}\d{0,4}\+{0,2}"
+_PART = r"[A-Za-z]*\d{0,4}\+{0,2}[A-Za-z]{0,12}\d{0,4}\+{0,2}"
 _NAME = rf"(?=.{{0,64}}[A-Za-z])[A-Za-z0-9]{_PART}(?:[-_.]{_PART})*"
-_PACKAGE = re.compile(rf"(?:[a-z][a-z-]{{0,20}}::)?({_NAME}(?:\[[a-z0-9,_-]{{1,40}}\])?(?::[a-z0-9]{{2,12}})?)([=<>!~].*)?")
+_PACKAGE = re.compile(
+    rf"(?:[a-z][a-z-]{{0,20}}::)?({_NAME}(?:\[[a-z0-9,_-]{{1,40}}\])?(?::[a-z0-9]{{2,12}})?)([=<>!~].*)?"
+)
 _SPECIFIER = re.compile(r"(===?|~=|!=|<=|>=|=|<|>)([^=<>!~]+)")
 _SYSTEM_VERSION = (
     r"(?:\d{1,3}:)?\d[\d.]{0,30}(?i:[a-z]\d?)?(?:[-.+~](?:\d[\d.]{0,15}"

@@ -47,11 +47,11 @@ class Tunnel:
     def _serve(self) -> None:
         with contextlib.suppress(OSError):  # the listener is closed
             while True:
-                connection, _ = self._listener.accept()
-                with connection, self._errors.open("ab") as errors:
+                near, _ = self._listener.accept()
+                with near, self._errors.open("ab") as errors:
                     # A session of its own: no terminal, so ssh fails where it would ask.
                     started = subprocess.Popen(
-                        self._command, stdin=connection, stdout=connection, stderr=errors, start_new_session=True
+                        self._command, stdin=near.fileno(), stdout=near.fileno(), stderr=errors, start_new_session=True
                     )
                 self._connections = [one for one in self._connections if one.poll() is None] + [started]
 

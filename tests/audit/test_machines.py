@@ -6,6 +6,7 @@ where it is missing they are skipped, and say so.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -65,27 +66,19 @@ def test_an_emulated_haswell_gives_the_recorded_bits_again(tmp_path: Path) -> No
     assert {one: digest for one, digest in again.items() if recorded.get(one) != digest} == {}
 
 
-def images() -> list[str]:
-    if not shutil.which("docker"):
-        return []
-    done = subprocess.run(["docker", "image", "ls", "-q", "audit-*"], capture_output=True, text=True, check=False)
-    return done.stdout.split()
-
-
 @pytest.mark.docker
-def test_two_debian_releases_are_told_apart(tmp_path: Path) -> None:
-    if len(images()) < 2:
-        pytest.skip("no Docker engine with the images audit-bookworm and audit-trixie")
-    files = []
-    for release in ("bookworm", "trixie"):
-        files.append(str(tmp_path / f"{release}.json"))
+@pytest.mark.usefixtures("engine")
+def test_debian_releases_are_told_apart(tmp_path: Path) -> None:
+    files = {release: str(tmp_path / f"{release}.json") for release in ("bullseye", "bookworm", "trixie")}
+    for release, file in files.items():
         via = f"docker run -i --rm --network none audit-{release}"
-        audit("run", "--quiet", "--label", release, "--job", "operators", "--via", via, "-o", files[-1])
-    measured, _ = sides(files)
-    assert [side.fact("os.release") for side in measured] == ["debian 12", "debian 13"]
-    assert [side.fact("blas.implementation") for side in measured] == ["reference", "reference"]
-    comparison = compare(measured)
-    assert {cause.root for cause in comparison.causes} == {"os.release"}
+        audit("run", "--quiet", "--label", release, "--job", "operators", "--via", via, "-o", file)
+    measured = sides([*files.values()]).sides
+    assert [side.fact("os.release") for side in measured] == ["debian 11", "debian 12", "debian 13"]
+    assert [str(side.fact("python.version")).rpartition(".")[0] for side in measured] == ["3.9", "3.11", "3.13"]
+    assert {side.fact("blas.implementation") for side in measured} == {"reference"}
+    for two in itertools.combinations(measured, 2):
+        assert {cause.root for cause in compare([*two]).causes} == {"os.release"}
 
 
 def test_one_machine_agrees_with_itself(tmp_path: Path) -> None:
