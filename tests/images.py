@@ -36,14 +36,14 @@ def tar(files: Files) -> bytes:
 MINIMAL = [
     *("usr/bin/python3", "usr/lib/python3.11", "etc/os-release", "lib64/ld-linux-x86-64.so.2"),
     *(f"lib/x86_64-linux-gnu/lib{name}" for name in ("c.so.6", "m.so.6", "z.so.1", "expat.so.1", "selinux.so.1")),
-    *(f"lib/x86_64-linux-gnu/lib{name}" for name in ("pcre2-8.so.0", "dl.so.2", "pthread.so.0")),
+    *(f"lib/x86_64-linux-gnu/lib{name}" for name in ("pcre2-8.so.0", "ffi.so.8")),
     *(f"bin/{name}" for name in ("sh", "sleep", "head", "yes", "cat", "rm", "true")),
 ]
 
 
 def minimal() -> bytes:
     """A tar of audit-bookworm's Python, without numpy, and of a few commands: small, and quick to carry about."""
-    options = ["-C", "/", "-chf", "-", "--exclude=config-*", "--exclude=__pycache__", *MINIMAL]
+    options = ["-C", "/", "-chf", "-", "--exclude=config-*", "--exclude=__pycache__", "--exclude=numpy", *MINIMAL]
     command = ["docker", "run", "--rm", "--network", "none", "audit-bookworm", "tar", *options]
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
 
@@ -94,5 +94,5 @@ def made(client: DockerClient) -> Iterator[Images]:
     try:
         yield images
     finally:
-        for one in images.ids:
+        for one in reversed(images.ids):
             client.api.remove_image(one, force=True)

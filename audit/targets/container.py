@@ -276,8 +276,8 @@ def _known(status: Callable[[], int | None]) -> int | None:
 
 
 def _limits(info: dict[str, Any]) -> dict[str, Any]:
-    """What our containers may do: compute. What they print is not kept, since a flood would fill the engine's disk. GPUs
-    are passed through where the engine has a runtime for them."""
+    """What our containers may do: compute. What they print is not kept, since a flood would fill the engine's disk.
+    GPUs are passed through where the engine has a runtime for them."""
     from docker.types import DeviceRequest, LogConfig
 
     memory = int(info.get("MemTotal", 0) * SHARE_OF_MEMORY) or 4 << 30

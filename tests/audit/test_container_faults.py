@@ -164,8 +164,8 @@ HOSTILE = [
     Fault("exits", "it ends before the probes: its status is said", "run --container $EXITS -o x.json", 3,
           "(exit status 3)", "it could not run the probes", facts="still"),
     Fault("refuses", "it refuses with a message: quoted on the terminal, not in the report",
-          "run --container $REFUSES -o x.json", 3, "it said: SystemExit: licence expired", "it could not run the probes",
-          facts="still"),
+          "run --container $REFUSES -o x.json", 3, "it said: SystemExit: licence expired",
+          "it could not run the probes", facts="still"),
     Fault("out-of-memory", "it takes more memory than its container may: that and the limit are said",
           "small --container $EATS -o x.json", 3, "killed for memory: limit 0.2 GB", "it could not run the probes",
           facts="still"),
@@ -414,7 +414,9 @@ def halted_inside(client: DockerClient, image: str) -> bool:
     """Whether a container of an image stands at the point of HALT."""
     identity = client.api.inspect_image(image)["Id"]
     running = [one["Id"] for one in client.api.containers() if one["ImageID"] == identity]
-    return any("/halted" in {one["Path"] for one in client.api.diff(container) or []} for container in running)
+    with contextlib.suppress(OSError):  # it has just ended
+        return any("/halted" in {one["Path"] for one in client.api.diff(container) or []} for container in running)
+    return False
 
 
 def begun(case: Interruption, place: Place, name: str) -> subprocess.Popen[str]:

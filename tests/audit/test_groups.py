@@ -199,3 +199,12 @@ def test_images_are_told_to_be_one_or_not() -> None:
         "not one image: of 2 and 3 layers the first 1 are the same"
     ]
     assert compare([image("a", "x"), side("b", ({"libm.exp": "aaaaaaaa"}, {}, {}))]).notes == []
+
+
+def test_what_lacks_an_operator_and_has_another_joins_all_the_same() -> None:
+    here: Made = ({"libm.exp": "aaaaaaaa", "libm.log": "aaaaaaaa"}, {}, {})
+    there: Made = ({"libm.exp": "aaaaaaaa", "libm.sin": "aaaaaaaa"}, {}, {})
+    third: Made = ({"libm.exp": "aaaaaaaa", "libm.sin": "bbbbbbbb"}, {}, {})
+    assert grouped(sides([here, there])) == [["n0", "n1"]]
+    # What two members measured besides must agree as well: the third one contradicts the second.
+    assert len(grouped(sides([here, there, third]))) == 2

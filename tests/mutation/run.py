@@ -32,7 +32,7 @@ MODULES = {
     "audit/compare/sketch.py": ["tests/probes/test_sketch.py"],
     "audit/compare/results.py": ["tests/audit/test_results_fuzz.py"],
     "audit/compare/groups.py": ["tests/audit/test_groups.py"],
-    "audit/compare/environment.py": ["tests/audit/test_groups.py", "tests/audit/test_results.py"],
+    "audit/compare/environment.py": ["tests/audit/test_environment.py"],
     "audit/compare/side.py": ["tests/audit/test_groups.py", "tests/audit/test_results.py"],
     "audit/compare/engine.py": ["tests/audit/test_groups.py", "tests/audit/test_results.py"],
     "probes/sketch.py": ["tests/probes/test_sketch.py"],
