@@ -21,7 +21,7 @@ BIN = VENV / ("Scripts" if sys.platform == "win32" else "bin")
 
 COMMANDS = {
     "run": [["audit", "run"]],
-    "test": [["pytest"]],
+    "test": [["pytest", "-n", "auto", "--dist", "loadfile"]],
     "format": [["ruff", "format", "."], ["ruff", "check", "--fix", "."]],
     "lint": [["ruff", "format", "--check", "."], ["ruff", "check", "."]],
     "types": [["mypy"]],

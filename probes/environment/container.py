@@ -36,6 +36,7 @@ _VARIABLES = {
     "KUBERNETES_SERVICE_HOST": "kubernetes",
     "APPTAINER_CONTAINER": "apptainer",
     "SINGULARITY_CONTAINER": "apptainer",
+    "CH_RUNNING": "charliecloud",
     "ECS_CONTAINER_METADATA_URI_V4": "ecs",
     "SLURM_JOB_ID": "slurm",
     "CODESPACES": "codespaces",
