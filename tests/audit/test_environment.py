@@ -42,6 +42,10 @@ def test_what_is_equal_is_counted_once_and_what_differs_has_a_value_a_side() -> 
         [],
     )
     assert (found.same, found.not_compared) == (2, [])
+    row = catalogue().row("blas.kernel")
+    assert row
+    (kernel,) = compared(side("a", {}, {row.fact: Fact("x")}), side("b", {}, {row.fact: Fact("y")})).differences
+    assert (kernel.kind, kernel.components, kernel.meaning) == (row.kind, row.components, row.meaning)
 
 
 def test_a_number_is_no_truth_value_and_order_of_kinds_is_the_loudest_first() -> None:
@@ -57,6 +61,9 @@ def test_equal_absences_are_equal_and_one_absence_is_a_reason() -> None:
     absent, denied = Fact(None, "", "absent", "no such file"), Fact(None, "", "denied", "not yours")
     found = compared(side("a", {"libc.version": absent}), side("b", {"libc.version": denied}))
     assert (found.same, found.differences, found.not_compared) == (1, [], [])
+    both = {"libc.version": absent, "libc.name": absent}
+    assert compared(side("a", both), side("b", both)).same == 2
+    assert compared(side("a", {}, both), side("b", {}, {})).same == 0
     found = compared(side("a", {"libc.version": absent}), side("b", {"libc.version": Fact("2.36")}))
     assert (found.same, found.differences) == (0, [])
     assert reasons(found) == {"libc.version": "a: absent (no such file)"}
@@ -70,6 +77,9 @@ def test_several_that_lack_a_fact_are_one_line() -> None:
     found = compared(side("a", has), side("b", gone), side("c", gone), side("d", gone), side("e", has))
     assert reasons(found) == {"libc.version": "b: absent (no such file) (and 2 more)"}
     assert found.same == 1
+    two = compared(side("a", has), side("b", gone), side("c", gone), side("d", {"libc.version": Fact("2.41")}))
+    assert reasons(two) == {"libc.version": "b: absent (no such file) (and 1 more)"}
+    assert [(one.values, one.lacking) for one in two.differences] == [(["2.36", None, None, "2.41"], [1, 2])]
     alone = compared(side("a", has), side("b", gone), side("c", gone))
     assert (alone.same, alone.differences) == (0, [])
 
@@ -113,6 +123,8 @@ def test_what_a_side_does_not_repeat_itself_is_compared_with_nothing_unless_it_v
     two, four = {"blas.threads": Fact(2)}, {"blas.threads": Fact(4)}
     found = compared(side("a", {}, two), side("b", {}, four, None, "blas.threads"))
     assert (found.differences, reasons(found)) == ([], {"blas.threads": "not the same in b's own runs"})
+    shaky = compared(side("a", {}, two, None, "blas.threads"), side("b", {}, four, None, "blas.threads"))
+    assert reasons(shaky) == {"blas.threads": "not the same in a's own runs"}
     load = "time.load"
     loads = compared(side("a", {}, {load: Fact([1.0])}), side("b", {}, {load: Fact([2.0])}, None, load))
     assert [one.kind for one in loads.differences] == ["volatile"]
@@ -130,6 +142,11 @@ def test_what_changed_in_a_list_or_a_mapping_is_said() -> None:
         "Item root['L3'] (1024) added to dictionary.",
         "Value of root['L1d'] changed from 32 to 48.",
     ]
+    many = [{"L1d": 32}, {"L1d": 48, "L2": 1, "L3": 2, "L4": 3}]
+    found = compared(*(side(str(n), {"cpu.caches": Fact(one)}) for n, one in enumerate(many)))  # type: ignore[arg-type]
+    assert len(found.differences[0].changes) == 4  # a large change hides no small one
+    mapping = compared(side("a", {"cpu.caches": Fact({"L2": 1})}), side("b", {"cpu.caches": Fact("none")}))
+    assert mapping.differences[0].changes == []
     mixed = compared(side("a", {"cpu.flags": first}), side("b", {"cpu.flags": Fact("avx")}))
     assert mixed.differences[0].changes == []
 

@@ -208,3 +208,26 @@ def test_what_lacks_an_operator_and_has_another_joins_all_the_same() -> None:
     assert grouped(sides([here, there])) == [["n0", "n1"]]
     # What two members measured besides must agree as well: the third one contradicts the second.
     assert len(grouped(sides([here, there, third]))) == 2
+
+
+def many_of(*made: tuple[int, dict[str, str]]) -> list[list[str]]:
+    """The groups of so many sides of each kind."""
+    return grouped(
+        sides(
+            [
+                ({f"libm.{name}": f"{value * 8}" for name, value in one.items()}, {}, {})
+                for count, one in made
+                for _ in range(count)
+            ]
+        )
+    )
+
+
+def test_among_equally_full_ones_the_many_decide_what_a_group_is() -> None:
+    found = many_of((1, {"exp": "a", "sin": "c"}), (2, {"exp": "a", "log": "b"}), (3, {"sin": "d", "log": "b"}))
+    assert [len(group) for group in found] == [5, 1]
+
+
+def test_a_group_is_found_though_it_was_opened_after_others_were_asked() -> None:
+    kinds = [{"exp": "a", "log": "a"}, {"exp": "b", "sin": "b"}, {"exp": "c", "log": "c"}, {"exp": "c", "sin": "c"}]
+    assert [len(group) for group in many_of(*zip((4, 3, 2, 1), kinds, strict=True))] == [4, 3, 3]
