@@ -69,10 +69,14 @@ class Images:
 
     def over(self, name: str, files: Files, base: str = "", changes: list[str] | None = None) -> str:
         """An image with these files over those of another, and `changes` as in a Dockerfile; its name."""
+        return self.archive(name, tar({"etc/made-for": self.mark, **files}), base or self.base, changes)
+
+    def archive(self, name: str, data: bytes, base: str, changes: list[str] | None = None) -> str:
+        """An image with what a tar has over another image; its name."""
         api = self.client.api
-        container = api.create_container(base or self.base, ["true"])["Id"]
+        container = api.create_container(base, ["true"])["Id"]
         try:
-            api.put_archive(container, "/", tar({"etc/made-for": self.mark, **files}))
+            api.put_archive(container, "/", data)
             api.commit(container, f"{self.mark}-{name}", changes=changes or [])
         finally:
             api.remove_container(container)

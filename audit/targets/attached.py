@@ -62,10 +62,13 @@ class Attached:
                 stream.close()
         with contextlib.suppress(AttributeError, OSError, ValueError):
             self._raw.shutdown(socket.SHUT_RDWR)  # wakes whoever reads it, which closing alone does not
-        with contextlib.suppress(OSError, ValueError):
-            self._connection.close()
         for thread in self._threads:
             thread.join(_SECONDS)
+        if not any(thread.is_alive() for thread in self._threads):  # closing what is read would wait for its reader
+            with contextlib.suppress(OSError, ValueError):
+                self._source.close()
+        with contextlib.suppress(OSError, ValueError):
+            self._raw.close()
         with contextlib.suppress(OSError, ValueError):
             self._connection._response.close()
 

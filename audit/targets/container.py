@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,7 @@ class _Inside(Target):
 
     def launch(self, request: Request) -> Iterator[Record]:
         # Where the auditor is killed, nobody else ends a child that hangs.
-        mortal = {**request, "mortal": self.seconds + 2 * SECONDS_TO_END}
+        mortal = {**request, "mortal": self.seconds + SECONDS_TO_END}
         while True:
             try:
                 yield from super().launch(mortal)
@@ -141,24 +142,21 @@ class ImageTarget(_Inside):
         self.image = image
         self.where = f"image {name}"
         self.limits = _limits(engine.info(client))
-        self.containers: dict[int, str] = {}
+        self.containers: dict[int, tuple[str, Response]] = {}
         self.last = ""
 
     def started(self, python: str) -> Attached:
         container = self.last = self._created(python)
-        child = None
-        try:
-            ending = engine.ending(self.client, container, min(SECONDS_TO_END, self.seconds))
+        with contextlib.ExitStack() as undone:
+            undone.callback(engine.remove, self.client, container)
+            ending = undone.enter_context(engine.ending(self.client, container, min(SECONDS_TO_END, self.seconds)))
             streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
             connection = self.client.api.attach_socket(container, params=streams)
             child = Attached(connection, lambda: _known(lambda: _status(ending)))
+            undone.callback(child.close)
             self.client.api.start(container)
-        except BaseException:
-            engine.remove(self.client, container)
-            if child:
-                child.close()
-            raise
-        self.containers[id(child)] = container
+            undone.pop_all()
+        self.containers[id(child)] = container, ending
         return child
 
     def _created(self, python: str) -> str:
@@ -186,9 +184,11 @@ class ImageTarget(_Inside):
             super()._next(why)
 
     def end(self, child: Child) -> None:
-        engine.remove(self.client, self.containers.pop(id(child)))
         assert isinstance(child, Attached)
+        container, ending = self.containers.pop(id(child))
+        engine.remove(self.client, container)
         child.close()
+        ending.close()
 
     def death(self, status: int) -> str:
         if status == _KILLED and engine.out_of_memory(self.client, self.last):
@@ -259,8 +259,7 @@ def pythons(inspected: dict[str, Any]) -> list[str]:
 def _status(ending: Response) -> int | None:
     """The exit status that the engine sends when a container has ended; None if that takes too long."""
     try:
-        with ending:
-            return int(ending.json()["StatusCode"])
+        return int(ending.json()["StatusCode"])
     except OSError as error:
         if "timed out" in str(error):
             return None

@@ -51,6 +51,14 @@ _MUSL = [
 _GLIBC_VERSION = re.compile(rb"GNU C Library [^\n]{0,99}release version (\d+\.\d+)")
 _MUSL_VERSION = re.compile(rb"\0(\d+\.\d+\.\d+[^\0]{0,16})\0")
 
+_DPKG = re.compile(rb"^Package: libc6\n(?:[^\n]+\n)*?Version: ([\d.]+)", re.MULTILINE)
+_APK = re.compile(rb"^P:musl\n(?:[^\n]+\n)*?V:([\d.]+)", re.MULTILINE)
+_DATABASES = (
+    ("/var/lib/dpkg/status", "glibc", _DPKG),
+    ("/var/lib/dpkg/status.d/libc6", "glibc", _DPKG),  # distroless images have a file a package
+    ("/lib/apk/db/installed", "musl", _APK),
+)
+
 
 def facts(client: DockerClient, container: str) -> Facts:
     """The facts that a container's files tell; every other fact of a machine is absent. It need never have run.
@@ -77,16 +85,6 @@ def facts(client: DockerClient, container: str) -> Facts:
     return {name: found.records[name] for name in sorted(found.records)}
 
 
-def packages(files: Files) -> dict[str, str]:
-    """Version by name of what the distribution's package manager installed. Raises Absent."""
-    for path, name, version in (("/var/lib/dpkg/status", "Package", "Version"), ("/lib/apk/db/installed", "P", "V")):
-        with contextlib.suppress(FileNotFoundError):
-            entries = files.data(path, _LARGE).decode("utf-8", "replace").split("\n\n")
-            pairs = (dict(line.split(":", 1) for line in entry.splitlines() if ":" in line) for entry in entries)
-            return {pair[name].strip(): pair[version].strip() for pair in pairs if name in pair and version in pair}
-    raise Absent("no package database that can be read without running the image")
-
-
 def _fields(files: Files) -> dict[str, str]:
     """os-release, as the probe of a running system reads it."""
     try:
@@ -110,13 +108,18 @@ def _variant(files: Files) -> str:
 
 
 def _c_library(files: Files) -> tuple[str, str]:
-    """Name and version, from the library itself. Raises Absent or FileNotFoundError."""
+    """Name and version, from the library itself, else from what its distribution's package manager says it installed.
+
+    Raises Absent.
+    """
     for name, paths, pattern in (("glibc", _GLIBC, _GLIBC_VERSION), ("musl", _MUSL, _MUSL_VERSION)):
         with contextlib.suppress(FileNotFoundError):
-            match = pattern.search(files.first(*paths, limit=_LARGE))
-            if match is None:
-                raise Absent(f"{name}'s file names no version")
-            return name, match[1].decode("ascii", "replace")
+            if match := pattern.search(files.first(*paths, limit=_LARGE)):
+                return name, match[1].decode("ascii", "replace")
+    for path, name, entry in _DATABASES:
+        with contextlib.suppress(FileNotFoundError):
+            if match := entry.search(files.data(path, _LARGE)):
+                return name, match[1].decode("ascii", "replace")
     raise Absent("no C library in the image")
 
 

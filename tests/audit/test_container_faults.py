@@ -530,14 +530,30 @@ class Engine:
         for _ in range(300):
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
                 connection.connect(f"{self.folder}/docker.sock")
-                self.client = docker.DockerClient(base_url=self.address)
-                return
+                connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+                if b"200 OK" in connection.recv(100):
+                    self.client = docker.DockerClient(base_url=self.address)
+                    return
             time.sleep(0.1)
         raise OSError("dockerd does not start")
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
         self.process.wait(30)
+
+    def end(self) -> None:
+        """With what a killed engine leaves: its containerd, which names this folder, and whose containers end it."""
+        if self.process.poll() is None:
+            self.stop()
+        self.client.close()
+        self.log.close()
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if str(self.folder).encode() in path.read_bytes():
+                    os.kill(int(path.parent.name), signal.SIGKILL)
+        mounted = [*self.folder.glob("exec/netns/*"), self.folder / "data/overlay2", self.folder / "data"]
+        subprocess.run(["umount", "-R", "-q", *mounted], stderr=subprocess.DEVNULL, check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -553,12 +569,7 @@ def own(engine: DockerClient, lacking: Callable[[str], None]) -> Iterator[Engine
         lacking(str(error))
     finally:
         if found:
-            found.client.close()
-            found.process.send_signal(signal.SIGCONT)
-            found.stop()
-            found.log.close()
-        subprocess.run(["umount", "-R", "-q", str(folder / "data")], stderr=subprocess.DEVNULL, check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+            found.end()
 
 
 @dataclass(frozen=True)
@@ -585,9 +596,7 @@ def test_an_engine_fault(fault: EngineFault, own: Engine, python_files: bytes, p
     theirs = Images(own.client)
     theirs.base = theirs.imported("base", python_files)
     halts = theirs.over("halts", {SITE: HALT})
-    process = place.start(
-        f"exec $PYTHON -m audit {BATTERY.replace('repeat 1', 'repeat 2')} --container {halts}", DOCKER_HOST=own.address
-    )
+    process = place.start(f"exec $PYTHON -m audit {BATTERY} --limit 4 --container {halts}", DOCKER_HOST=own.address)
     wait_for(lambda: halted_inside(own.client, halts), process)
     fault.act(own)
     status, errors = ended(process)
@@ -598,6 +607,8 @@ def test_an_engine_fault(fault: EngineFault, own: Engine, python_files: bytes, p
     assert host.battery.operators
     assert not host.incomplete
     assert fault.incomplete in "; ".join(inside.incomplete)
+    if fault.name == "engine-killed":  # nor can another be started in its place before its own children have ended
+        return
     if own.process.poll() is not None:
         own.client.close()
         own.start()
@@ -628,8 +639,4 @@ def test_a_full_disk_of_the_engine(engine: DockerClient, lacking: Callable[[str]
         (folder / "data" / "fill").unlink()
         assert own.client.api.containers(all=True) == []
     finally:
-        own.client.close()
-        own.stop()
-        own.log.close()
-        subprocess.run(["umount", "-R", str(folder / "data")], check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+        own.end()
