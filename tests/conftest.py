@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 RELEASES = ("bullseye", "bookworm", "trixie")
 """Debian's, each with an image audit-RELEASE that `.ci/run` makes."""
+
+
+# A shell's `&` and `nohup` start what runs the tests with these ignored; audit would rightly respect that, and the
+# tests of interruptions would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
