@@ -207,6 +207,7 @@ def test_an_interruption(case: Interruption, command: str, commands: dict[str, l
 def test_a_battery_half_way_keeps_the_operators_measured(commands: dict[str, list[str]], tmp_path: Path) -> None:
     run = Run([*commands["audit run"], *BATTERY_1.split()], BATTERY, 1, tmp_path)
     run.wait_for_halt()
+    time.sleep(1)  # what the child has sent may still be on its way
     run.process.send_signal(TERM)
     run.process.communicate(timeout=20)
     (target,) = run.kept()
