@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from audit.commands.options import FORMATS
 from probes.jobs import NAMES
 from probes.session import SECONDS_WITHOUT_PROGRESS
 
@@ -57,7 +58,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     command.add_argument("--verify", action="store_true", help="check installed packages against their RECORD")
     command.add_argument(
-        "--format", choices=("terminal", "markdown", "json"), default="terminal", help="of the summary"
+        "--format", choices=FORMATS, default="terminal", help="of the summary"
     )
     command.add_argument("--quiet", action="store_true", help="no progress and no summary")
     command.set_defaults(execute=execute)

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from audit.cli import main
+from audit.commands import options
 from probes import assemble
+from reports import render
 
 MACHINES = Path(__file__).parent.parent.parent / "fixtures" / "machines"
 HOST = str(MACHINES / "host.json.gz")
@@ -122,3 +124,8 @@ def test_the_label_is_in_the_file_name_and_harmless(tmp_path: Path, monkeypatch:
     assert main(["run", "--job", "none", "--label", "../../\x1b[31mevil", "--quiet"]) == 0
     (only,) = tmp_path.iterdir()
     assert only.name == "31mevil.json" or "evil" in only.name
+
+
+def test_the_formats_of_the_command_line_are_those_that_can_be_rendered() -> None:
+    """They stand there twice, because importing the renderings would make `audit --help` slow."""
+    assert options.FORMATS == render.FORMATS
