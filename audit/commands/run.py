@@ -57,9 +57,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help=f"end a process that shows no progress for so long (default: {SECONDS_WITHOUT_PROGRESS:.0f})",
     )
     command.add_argument("--verify", action="store_true", help="check installed packages against their RECORD")
-    command.add_argument(
-        "--format", choices=FORMATS, default="terminal", help="of the summary"
-    )
+    command.add_argument("--format", choices=FORMATS, default="terminal", help="of the summary")
     command.add_argument("--quiet", action="store_true", help="no progress and no summary")
     command.set_defaults(execute=execute)
 

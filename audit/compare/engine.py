@@ -12,7 +12,9 @@ import msgspec
 from audit.causes import attribute, next_step, settings, words
 from audit.compare import environment, results
 from audit.compare.groups import by_job, fullest, groups
+from audit.compare.missing import and_more, not_compared
 from audit.compare.side import Measured, Outline, Side, block
+from audit.compare.spread import Spread, only, shared, spread
 from audit.errors import DIFFERS, INCOMPLETE, SAME
 from reports import fingerprint
 from reports.catalogue import Catalogue, catalogue
@@ -33,7 +35,6 @@ from reports.comparison import (
     RuledOut,
 )
 from reports.comparison import Side as ComparedSide
-from reports.report import Value
 
 FailOn = Literal["results", "numeric", "any"]
 Notify = Callable[[str, int, int], None]
@@ -102,8 +103,8 @@ def compare(
     outlines = [side.outline for side in sides]
     grouped = groups(outlines)
     whole = environment.compare(outlines, rows)
-    spread = _spread(whole, grouped)
-    pairs = _pairs(sides, outlines, grouped, spread, rows, notify)
+    lies = spread(whole, grouped)
+    pairs = _pairs(sides, outlines, grouped, lies, rows, notify)
     found = _results(pairs, outlines)
     explained = [_causes(pair, found, rows) for pair in pairs]
     causes = [cause for one in explained for cause in one]
@@ -111,17 +112,21 @@ def compare(
     whole = _with_reasons(whole, found, blamed, outlines, rows)
     verdict, status = _verdict(found, whole, outlines, fail_on, left_out)
     first = next((pair.sides for pair in pairs if causes and pair.labels == causes[0].labels), None)
-    not_compared = [*left_out, *_not_compared(pairs, outlines), *whole.not_compared]
+    lacking = not_compared(
+        (one for pair in pairs if pair.a.operators and pair.b.operators for one in pair.battery.not_compared),
+        (parting.result for pair in pairs for parting in pair.partings),
+        outlines,
+    )
     return Comparison(
         format=FORMAT,
         version=VERSION,
         verdict=verdict,
         reports=[_side(side) for side in outlines],
         results=found,
-        environment=Environment(whole.differences, not_compared, whole.same),
+        environment=Environment(whole.differences, [*left_out, *lacking, *whole.not_compared], whole.same),
         causes=causes,
         ruled_out=_ruled_out(found, whole, blamed, rows),
-        groups=_groups(grouped, outlines, pairs, explained, spread),
+        groups=_groups(grouped, outlines, pairs, explained, lies),
         hazards=_hazards(outlines),
         notes=[*_images(outlines), *notes],
         exit=status,
@@ -134,7 +139,7 @@ def _pairs(
     sides: Sequence[Side],
     outlines: list[Outline],
     grouped: list[list[int]],
-    spread: list[_Spread],
+    lies: list[Spread],
     rows: Catalogue,
     notify: Notify,
 ) -> list[_Pair]:
@@ -146,33 +151,8 @@ def _pairs(
     pairs = []
     for done, other in enumerate(others):
         notify("comparing groups", done, len(others))
-        pairs.append(_pair(a, sides[other].whole(), _shared(spread, done + 1) if len(grouped) > 1 else set(), rows))
+        pairs.append(_pair(a, sides[other].whole(), shared(lies, done + 1) if len(grouped) > 1 else set(), rows))
     return pairs
-
-
-@dataclass
-class _Spread:
-    """How one difference lies over the groups. values: for each group the values that its members have, as text."""
-
-    difference: FactDifference
-    values: list[set[str]]
-
-
-def _spread(whole: Environment, grouped: list[list[int]]) -> list[_Spread]:
-    found = []
-    for one in whole.differences:
-        texts = {id(value): repr(value) for value in one.values}  # repr: False is not 0, and lists have no hash
-        lacking = set(one.lacking)
-        values = [{texts[id(one.values[n])] for n in group if n not in lacking} for group in grouped]
-        found.append(_Spread(one, values))
-    return found
-
-
-def _shared(spread: list[_Spread], number: int) -> set[str]:
-    """Differing facts of which some member of this group has what some member of the reference has: they cannot be why
-    the groups differ, because they did not part the reference's own members."""
-    apart = {one.difference.fact for one in spread if not one.values[0] & one.values[number]}
-    return {one.difference.fact for one in spread} - apart
 
 
 def _pair(a: Measured, b: Measured, shared: set[str], rows: Catalogue) -> _Pair:
@@ -193,11 +173,11 @@ def _groups(
     outlines: list[Outline],
     pairs: list[_Pair],
     explained: list[list[Cause]],
-    spread: list[_Spread],
+    lies: list[Spread],
 ) -> list[Group]:
-    only = [_only(group, number, spread) for number, group in enumerate(grouped)]
-    found = [Group([outlines[n].label for n in grouped[0]], None, only=only[0])]
-    for group, pair, causes, values in zip(grouped[1:], pairs, explained, only[1:], strict=False):
+    alone = [only(group, number, lies) for number, group in enumerate(grouped)]
+    found = [Group([outlines[n].label for n in grouped[0]], None, only=alone[0])]
+    for group, pair, causes, values in zip(grouped[1:], pairs, explained, alone[1:], strict=False):
         likeliest = causes[0] if causes else None
         found.append(
             Group(
@@ -208,18 +188,6 @@ def _groups(
                 only=values,
             )
         )
-    return found
-
-
-def _only(group: list[int], number: int, spread: list[_Spread]) -> dict[str, Value]:
-    """The facts of which all members of a group have one value that nobody outside it has."""
-    found: dict[str, Value] = {}
-    for one in spread:
-        mine, others = one.values[number], [values for n, values in enumerate(one.values) if n != number]
-        able = others and one.difference.kind in ("numeric", "performance")
-        if able and len(mine) == 1 and not any(mine & values for values in others):
-            value = next(one.difference.values[n] for n in group if n not in one.difference.lacking)
-            found.setdefault(one.difference.fact, value)
     return found
 
 
@@ -372,52 +340,12 @@ def _verdict(
     return "same", SAME
 
 
-def _not_compared(pairs: list[_Pair], sides: list[Outline]) -> list[NotCompared]:
-    """Operators and jobs that were not compared; a whole component that one side lacks is one line."""
-    found: dict[str, NotCompared] = {}
-    unmeasured = [side.label for side in sides if not side.runs]
-    if unmeasured and len(unmeasured) < len(sides):
-        what = f"{_and_more(unmeasured)} {'has' if len(unmeasured) == 1 else 'have'} none"
-        found["results"] = NotCompared("results", f"{what}; measure again without --job none")
-    for pair in pairs:
-        for one in pair.battery.not_compared:
-            if pair.a.operators and pair.b.operators:
-                found.setdefault(one.fact, one)
-        for parting in pair.partings:
-            if parting.result.reason:
-                found[f"job {parting.result.name}"] = NotCompared(f"job {parting.result.name}", parting.result.reason)
-    for name, reasons in _failed(sides).items():
-        found.setdefault(f"operator {name}", NotCompared(f"operator {name}", _and_more(reasons)))
-    for name in dict.fromkeys(name for side in sides for name in (*side.jobs, *side.unfinished)):
-        reasons = [
-            f"{side.label}: {side.unfinished[name]}" if name in side.unfinished else f"{side.label} did not run it"
-            for side in sides
-            if name not in side.jobs
-        ]
-        if reasons:
-            found.setdefault(f"job {name}", NotCompared(f"job {name}", _and_more(reasons)))
-    return list(found.values())
-
-
-def _failed(sides: list[Outline]) -> dict[str, list[str]]:
-    """By operator, the sides that have no result of it though others do, each with its reason."""
-    found: dict[str, list[str]] = {}
-    for side in sides:
-        for name, reason in side.failed.items():
-            found.setdefault(name, []).append(f"{side.label}: {reason}")
-    return {name: reasons for name, reasons in found.items() if len(reasons) < len(sides)}
-
-
-def _and_more(items: list[str]) -> str:
-    return items[0] + (f" (and {len(items) - 1} more)" if len(items) > 1 else "")
-
-
 def _hazards(sides: list[Outline]) -> list[Hazard]:
     """What varies by design: said, never counted."""
     found = []
     unset = [side.label for side in sides if side.fact("python.hash_seed") == "random"]
     if unset:
-        where = "" if len(unset) == len(sides) else f" on {_and_more(unset)}"
+        where = "" if len(unset) == len(sides) else f" on {and_more(unset)}"
         plain = f"PYTHONHASHSEED is unset{where}: the order of sets changes between runs"
         found.append(Hazard("set order", plain))
     for name in sides[0].listings:

@@ -1,7 +1,9 @@
 """An image as its engine exports it, read as a stream: which files of interest each layer has. Nothing is unpacked.
 
 The archive comes from elsewhere. Only headers are looked at; sizes, names and numbers of members are limited, and a
-name leads nowhere: it is compared with what is looked for, and never opened.
+name leads nowhere: it is compared with what is looked for, and never opened. The standard library's tarfile would read
+an extended header whole into memory, of whatever size it says it is, and keep every member; files of a size that is
+known beforehand are read with it (`still`).
 """
 
 from __future__ import annotations

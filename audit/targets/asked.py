@@ -14,14 +14,13 @@ from typing import Any
 
 from audit.errors import AuditError
 from audit.progress import Progress
-from audit.targets import engine, image, recipe
+from audit.targets import build, engine, image, recipe
 from audit.targets.container import ImageTarget, RunningTarget
 from audit.targets.prefix import PrefixTarget, find_python
-from audit.targets.target import Target
+from audit.targets.target import Facts, Target
 from probes import interrupts
 from probes.session import Notify
 
-Facts = dict[str, dict[str, Any]]
 Part = dict[str, Any]
 
 INTERRUPTED = "interrupted"
@@ -100,7 +99,7 @@ def asked(options: argparse.Namespace) -> list[Asked]:
     if twice:
         raise AuditError(f"{twice} is asked for twice; name each target once")
     if recipes:
-        recipe.sweep(client)
+        build.sweep(client)
     return found + [_built(client, one, options) for one in recipes]  # last: it takes longest
 
 
@@ -121,7 +120,7 @@ def _running(client: Any, name: str, options: argparse.Namespace) -> Asked:
 
 def _built(client: Any, one: recipe.Recipe, options: argparse.Namespace) -> Asked:
     with Progress(options.quiet, patience=0) as progress:
-        builds = recipe.build(client, one, options.pull, progress.of(one.name))
+        builds = build.twice(client, one, options.pull, progress.of(one.name))
     weakref.finalize(one, builds.remove)  # at the latest when this process ends
     first, second = (
         ImageTarget(client, image.inspect(client, built, False), one.name, options.container_python, options.limit)

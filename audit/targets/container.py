@@ -11,9 +11,8 @@ from audit.errors import TargetError
 from audit.targets import bundle, engine, still
 from audit.targets.attached import Attached
 from audit.targets.process import Process
-from audit.targets.still import Facts
 from audit.targets.talk import Child
-from audit.targets.target import Target
+from audit.targets.target import Facts, Target
 from probes import interrupts
 from probes.session import SECONDS_WITHOUT_PROGRESS, Died, Record, Request, death
 

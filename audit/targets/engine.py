@@ -165,13 +165,18 @@ def sweep(client: DockerClient) -> None:
     whether a maker lives can only be known where its number means something."""
     from docker.errors import APIError
 
-    where, _, began = owner().split(":")
     with contextlib.suppress(APIError, OSError):  # it is another run's litter, and no reason to refuse this one
         for found in client.api.containers(all=True, filters={"label": LABEL}):
-            made_by = str((found.get("Labels") or {}).get(LABEL, "")).split(":")
-            known = began and len(made_by) == 3 and made_by[0] == where and made_by[1].isdigit()
-            if known and _began(int(made_by[1])) != made_by[2]:
+            if abandoned(found):
                 remove(client, found["Id"])
+
+
+def abandoned(found: dict[str, Any]) -> bool:
+    """Whether a listed container or image was made by a process of this user, here, that is gone."""
+    maker = str((found.get("Labels") or {}).get(LABEL, "")).split(":")
+    where, _, began = owner().split(":")
+    known = began and len(maker) == 3 and maker[0] == where and maker[1].isdigit()
+    return bool(known) and _began(int(maker[1])) != maker[2]
 
 
 def remove(client: DockerClient, container: str) -> None:

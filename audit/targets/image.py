@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from audit.errors import AuditError
 from audit.targets import engine, history, layers
+from audit.targets.target import Facts
 from probes.environment.sources import forms
-from probes.facts import Absent, Facts
+from probes.facts import Absent
+from probes.facts import Facts as Reading
 from probes.session import Notify
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 Inspected = dict[str, Any]
-Records = dict[str, dict[str, Any]]
 
 UNKNOWN = "(another)"
 """Stands for a name that somebody gave to something of their own."""
@@ -85,10 +86,10 @@ class Outside:
         self.host = host
         self.container = container
 
-    def __call__(self, captured: dict[str, Any], notify: Notify) -> Records:
+    def __call__(self, captured: dict[str, Any], notify: Notify) -> Facts:
         """The facts. captured: the target's part of the report so far; layers are searched only if something was
         computed in it, because that takes longer than facts alone."""
-        facts = Facts()
+        facts = Reading()
         # Where the engine no longer answers, that is the one fact, and it is not asked again.
         known = facts.read("image.id", _INSPECT, self._known)
         if isinstance(known, _Known):
@@ -101,7 +102,7 @@ class Outside:
         api = self.client.api
         return _Known(api.inspect_image(self.image), api.history(self.image), api.info(), api.version(), self.host())
 
-    def _search(self, known: _Known, captured: dict[str, Any], facts: Facts, notify: Notify) -> int:
+    def _search(self, known: _Known, captured: dict[str, Any], facts: Reading, notify: Notify) -> int:
         """How many packages and libraries have their layer; each is a fact of its own."""
         if not (captured.get("battery", {}).get("operators") or captured.get("jobs")):
             raise Absent("facts only")

@@ -17,14 +17,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from audit.targets import engine
+from audit.targets.target import Facts
 from probes import environment
 from probes.facts import Absent
 from probes.facts import Facts as Reading
 
 if TYPE_CHECKING:
     from docker import DockerClient
-
-Facts = dict[str, dict[str, Any]]
 
 SOURCE = "image, not run"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 from audit.errors import TargetError
 from audit.targets import bundle
@@ -12,6 +13,9 @@ from audit.targets.talk import Child, Talk
 from probes import interrupts
 from probes.bootstrap import FLOOR
 from probes.session import SECONDS_WITHOUT_PROGRESS, Died, Record, Request, death
+
+Facts = dict[str, dict[str, Any]]
+"""Facts as they stand in a report: {"value", "source"}, or {"status", "reason"} where there is none."""
 
 _FLOOR = ".".join(map(str, FLOOR))
 

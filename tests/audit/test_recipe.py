@@ -17,7 +17,7 @@ import numpy
 import pytest
 
 from audit.errors import AuditError
-from audit.targets import recipe
+from audit.targets import build, recipe
 from reports import codec
 from reports.report import Facts, Target
 
@@ -251,7 +251,7 @@ def test_an_image_whose_maker_was_killed_is_removed_by_the_next_run(engine: Dock
     folder = written(tmp_path / "mine", "FROM scratch\nCOPY Dockerfile /\n")
     for label in (f"{where}:{pid}:1", owner(), "else"):
         engine.images.build(path=str(folder), labels={LABEL: label}, rm=True)
-    recipe.sweep(engine)
+    build.sweep(engine)
     ours = engine.api.images(all=True, filters={"label": LABEL})
     labels = {one["Labels"][LABEL] for one in ours}
     assert f"{where}:{pid}:1" not in labels

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ...comparison import Comparison, JobResult
 from . import sides, words
 from .groups import place, several, shown, who
@@ -91,24 +89,11 @@ def _losses(job: JobResult, names: list[str]) -> str:
     """The last losses of all sides: "0.0021 on both", "0.0021 (a); 0.0034 (b)"; of many, from the least to the most."""
     known = sorted({loss for loss in job.loss_last if loss is not None})
     if len(job.loss_last) > sides.MOST_COLUMNS and len(known) > 1:
-        return " to ".join(_told_apart([known[0], known[-1]]))
-    texts = _told_apart(job.loss_last)
+        return " to ".join(words.told_apart([known[0], known[-1]], 4))
+    texts = words.told_apart(job.loss_last, 4)
     if len(set(texts)) == 1:
         return f"{texts[0]} on {'both' if len(texts) == 2 else 'all'}"
     return sides.owned(texts, names)
-
-
-def _told_apart(losses: Sequence[float | None]) -> list[str]:
-    """The losses in the fewest digits, from four, in which unequal ones are told apart."""
-    for digits in range(4, 18):
-        texts = [_loss(loss, digits) for loss in losses]
-        if len(set(texts)) == len(set(losses)):
-            break
-    return texts
-
-
-def _loss(loss: float | None, digits: int) -> str:
-    return "not measured" if loss is None else f"{loss:.{digits}g}"
 
 
 def unsteady_first(comparison: Comparison) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ...catalogue import catalogue
 from ...comparison import Example, Size, Ulp
@@ -116,21 +116,25 @@ def tolerance(measured: Size) -> str:
 def example(shown: Example) -> str:
     """One element of both sides: "[0,17]  0x3f1c8a02 -> 0x3f1c8a03  (0.61148 -> 0.61149)"."""
     index = ",".join(str(i) for i in shown.index)
-    numbers = f"   ({' -> '.join(_told_apart(shown.values))})" if shown.values else ""
+    numbers = f"   ({' -> '.join(_shortened(shown.values))})" if shown.values else ""
     return f"[{index}]  {' -> '.join(shown.bits)}{numbers}"
 
 
-def _told_apart(values: list[str]) -> list[str]:
-    """The numbers in the fewest digits (six or more) that keep different ones different."""
+def _shortened(values: list[str]) -> list[str]:
+    """Numbers as text in the fewest digits (six or more) that keep different ones different."""
     try:
-        exact = [float(text) for text in values]
+        return told_apart([float(text) for text in values], 6)
     except ValueError:
         return values
-    for digits in range(6, 17):
-        texts = [f"{number:.{digits}g}" for number in exact]
-        if len(set(texts)) == len(set(values)):
-            return texts
-    return values
+
+
+def told_apart(numbers: Sequence[float | None], digits: int) -> list[str]:
+    """Numbers in the fewest digits, from `digits` on, that keep unequal ones unequal; None is "not measured"."""
+    for places in range(digits, 18):  # 17 tell all apart
+        texts = ["not measured" if number is None else f"{number:.{places}g}" for number in numbers]
+        if len(set(texts)) == len(set(numbers)):
+            break
+    return texts
 
 
 def value(shown: Value) -> str:
