@@ -132,3 +132,24 @@ def test_an_edited_report_is_shown_only_when_allowed_and_said(
     assert capsys.readouterr().out == ""
     assert main(["show", "edited.json", "--allow-edited"]) == 0
     assert capsys.readouterr().err == "audit show: edited.json was edited after it was written\n"
+
+
+def test_what_images_and_their_recipes_say_is_listed_and_no_target_hides_another(shown: Callable[..., str]) -> None:
+    def images(tree: dict[str, Any]) -> None:
+        facts(tree)["variables.OPENBLAS_CORETYPE"]["value"] = "Haswell"
+        inside = json.loads(json.dumps(tree["targets"][0]))
+        inside["name"] = "lab/image:1"
+        inside["facts"]["variables.OPENBLAS_CORETYPE"]["value"] = None
+        inside["facts"]["variables.TZ"]["value"] = "UTC"
+        inside["facts"]["packages.numpy.version"]["value"] = "1.24.2"
+        inside["facts"]["engine.name"] = {"value": "Docker", "source": "engine version"}
+        inside["facts"]["image.recipe"] = {"value": ["RUN pip install numpy==1.24.2"], "source": "image history"}
+        tree["targets"].append(inside)
+
+    page = " ".join(shown(images).split())
+    assert "OPENBLAS_CORETYPE=Haswell" in page
+    assert "TZ=UTC" in page
+    assert "Engine Docker" in page
+    assert "Images lab/image:1" in page
+    assert "Recipes RUN pip install numpy==1.24.2" in page
+    assert "1390 operator results" in page.replace(",", "")

@@ -65,13 +65,11 @@ class Sharing:
 
 def sharing(report: Report) -> Sharing:
     """What `report` holds."""
-    merged: Facts = {}
-    for target in report.targets:
-        merged.update(measured.every(target))
-    given = {name: value(fact.value) for name, fact in merged.items() if fact.value is not None}
+    every = [measured.every(target) for target in report.targets]
+    given = _given(every)
     return Sharing(
         label=report.label,
-        facts=len(merged),
+        facts=sum(map(len, every)),
         operators=sum(one.result is not None for target in report.targets for one in _operators(target)),
         jobs=sum(job.trace is not None for target in report.targets for job in target.jobs),
         kinds=_kinds(report, given),
@@ -142,6 +140,16 @@ def _still(found: Sharing) -> Section:
     )
 
 
+def _given(every: list[Facts]) -> dict[str, str]:
+    """Every fact that some target has a value of; where targets have several, all of them: each is in the file."""
+    values: dict[str, dict[str, None]] = {}
+    for facts in every:
+        for name, fact in facts.items():
+            if fact.value is not None:
+                values.setdefault(name, {})[value(fact.value)] = None
+    return {name: " or ".join(texts) for name, texts in values.items()}
+
+
 # -- what is in a report ----------------------------------------------------------------------------------------------
 
 
@@ -172,6 +180,11 @@ def _kinds(report: Report, given: dict[str, str]) -> dict[str, str]:
         "Time": [f"written {report.created}, and how long each run took"],
         "Python": [_interpreter(target) for target in report.targets],
         "Libraries": [f"{count(len(libraries), 'file name')} with build and owner"] if libraries else [],
+        "Engine": [" ".join(some("engine.name", "engine.version")), *some("engine.storage_driver")]
+        if some("engine.name")
+        else [],
+        "Images": [target.name for target in report.targets if target.name != "host"],
+        "Recipes": some("image.recipe"),
     }
     return {kind: text if isinstance(text, str) else ", ".join(text) for kind, text in kinds.items() if text}
 
