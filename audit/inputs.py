@@ -64,6 +64,23 @@ def sides(names: list[str], allow_edited: bool = False, notify: reading.Notify =
     return Inputs(_told_apart(found), notes, left_out)
 
 
+def one(name: str, allow_edited: bool = False) -> tuple[Measured, list[str]]:
+    """One target of one report, `REPORT[#TARGET]`, and what must be said about the file: its only target, or the host.
+
+    Raises ReportError for a file that cannot be used, and where none of several targets is named or is the host.
+    """
+    path, wanted = split(name)
+    (file,) = reading.read([path], allow_edited, lambda *_: None)
+    if isinstance(file, ReportError):
+        raise file
+    chosen = _chosen(file, wanted)
+    hosts = [side for side in chosen if side.outline.target == "host"]
+    if len(chosen) > 1 and not hosts:
+        names = ", ".join(side.outline.target for side in chosen)
+        raise ReportError(f"{path}: several targets ({names}); choose one with {path}#TARGET")
+    return (chosen[0] if len(chosen) == 1 else hosts[0]).whole(), file.notes
+
+
 def _asked(name: str) -> list[_Asked]:
     """The files that a name stands for. Raises AuditError for a folder without reports."""
     if not os.path.isdir(name):

@@ -6,7 +6,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ from msgspec import Struct
 from audit.compare.side import Measured, Outline, Side
 from audit.errors import AuditError, ReportError
 from probes import interrupts
-from reports import codec
+from reports import codec, source
+from reports.parts import Parts
 from reports.report import Report
 
 FEW = 8
@@ -29,7 +30,14 @@ _CHUNK = 16
 _AHEAD = 4
 """Chunks in the making a process: what is read ahead of the comparison stays small however many files there are."""
 
+_NEXT = 4
+"""Files of a chunk that the system fetches from the disk while one is decoded."""
+
+_MET = Parts()
+"""Of a reading process: what was read before."""
+
 _PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _KEPT = -1, -3, 32 << 20  # malloc.h; the most bytes that glibc takes
 
 Notify = Callable[[str, int, int], None]
 
@@ -63,15 +71,15 @@ class Stored:
 def read(paths: list[str], allow_edited: bool, notify: Notify) -> Iterator[File | ReportError]:
     """The reports in the order of their paths; for one that cannot be used, why."""
     notify("reading reports", 0, len(paths))
-    found = _whole(paths, allow_edited) if len(paths) <= FEW else _in_outline(paths, allow_edited)
+    found = _whole(paths, allow_edited, Parts()) if len(paths) <= FEW else _in_outline(paths, allow_edited)
     for done, one in enumerate(found, 1):
         notify("reading reports", done, len(paths))
         yield one
 
 
-def _report(path: str, allow_edited: bool) -> tuple[Report, list[str]]:
+def _report(path: str, allow_edited: bool, parts: Parts | None = None) -> tuple[Report, list[str]]:
     try:
-        report, notes = codec.read(path, allow_edited)
+        report, notes = codec.read(path, allow_edited, parts)
     except codec.CodecError as error:
         raise ReportError(str(error)) from None
     if not report.targets:
@@ -79,10 +87,12 @@ def _report(path: str, allow_edited: bool) -> tuple[Report, list[str]]:
     return report, notes
 
 
-def _whole(paths: Iterable[str], allow_edited: bool) -> Iterator[File | ReportError]:
-    for path in paths:
+def _whole(paths: list[str], allow_edited: bool, parts: Parts) -> Iterator[File | ReportError]:
+    for position, path in enumerate(paths):
+        for following in paths[position + 1 if position == 0 else position + _NEXT : position + _NEXT + 1]:
+            source.announce(following)
         try:
-            report, notes = _report(path, allow_edited)
+            report, notes = _report(path, allow_edited, parts)
         except ReportError as error:
             yield error
             continue
@@ -131,12 +141,16 @@ def _begin() -> None:
     """A reading process leaves signals to its parent, and does not outlive it, not even if that is killed."""
     interrupts.ignore()
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        library = ctypes.CDLL(None)
+        library.prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        if hasattr(library, "mallopt"):  # memory that went back after one file comes page by page for the next
+            library.mallopt(_MMAP_THRESHOLD, _KEPT)
+            library.mallopt(_TRIM_THRESHOLD, _KEPT)
 
 
 def _outlined(paths: list[str], allow_edited: bool) -> bytes:
     answers = []
-    for path, file in zip(paths, _whole(paths, allow_edited), strict=True):
+    for path, file in zip(paths, _whole(paths, allow_edited, _MET), strict=True):
         if isinstance(file, ReportError):
             answers.append(_Answer(path, error=str(file)))
         else:

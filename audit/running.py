@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import shlex
 from collections.abc import Iterator
@@ -58,8 +59,13 @@ def _capture(targets: list[Asked], options: argparse.Namespace) -> list[dict[str
         options.job or ["auto"], options.repeat, options.verify, options.whole_step, partial=options.partial
     )
     parts: list[dict[str, Any]] = []
-    with Progress(options.quiet, patience=0) as progress, orphans.ended():
+    facts_only = not wanted.battery and wanted.jobs == ()  # what computes for long has the machine to itself
+    with Progress(options.quiet, patience=0) as progress, orphans.ended(), contextlib.ExitStack() as closed:
         for one in targets:
+            closed.callback(one.target.close)
+        for one, following in itertools.zip_longest(targets, targets[1:]):
+            if following and facts_only:
+                following.target.prepare()
             notify = progress.notify if len(targets) == 1 else progress.of(one.name)
             try:
                 parts.append(_measure(one, wanted, notify, first=not parts))

@@ -4,7 +4,7 @@ import importlib
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from .digest import tensor
-from .facts import Absent, failure
+from .facts import Absent, Wrong, failure
 from .jobs import NAMES
 from .operators import COMPONENTS, Operator
 from .sketch import observe
@@ -73,5 +73,7 @@ def _result(operator: Operator, sketched: bool) -> Dict[str, Any]:
         return {"result": observe(result, samples=SAMPLES, sketched=sketched and result.dtype[0] in "fc")}
     except Absent as error:
         return {"status": "absent", "reason": str(error)}
+    except Wrong as error:
+        return {"status": "failed", "reason": str(error)}
     except Exception as error:  # an operator that raises costs itself only
         return {"status": "failed", "reason": failure(error)}

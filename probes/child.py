@@ -26,7 +26,7 @@ import sys
 import time
 from typing import Any, Callable, Dict
 
-from . import battery, environment
+from . import battery, calls, environment
 
 LIBRARIES = {"numpy": "ndarray"}
 """What is imported before any work, each with a name that it has unless no more than its folder is left."""
@@ -46,7 +46,8 @@ def framed(token: str, descriptor: int) -> Emit:
 
 
 def serve(request: Dict[str, Any], emit: Emit) -> None:
-    """Do what `request["work"]` says: "facts", "operators", "job" or "gpu"; without the libraries that it names."""
+    """Do what `request["work"]` says: "facts", "operators", "job" or "gpu"; without the libraries and under the calls
+    that it names."""
     signal.signal(signal.SIGTERM, _leave)
     if "mortal" in request:
         emit = _mortal(emit, float(request["mortal"]))
@@ -57,6 +58,8 @@ def serve(request: Dict[str, Any], emit: Emit) -> None:
         return
     for name in request.get("without", []):
         _bar(name)
+    under = request.get("calls", {})
+    calls.before_libraries(under)
     if request.get("machine"):
         options = environment.Options(verify=bool(request.get("verify")))
         emit({"machine": environment.capture("machine", options).records, "jobs": ["python"]})
@@ -66,6 +69,7 @@ def serve(request: Dict[str, Any], emit: Emit) -> None:
     # The pure-Python job runs without it, as a plain Python program does.
     if request.get("name") != "python":
         _load("numpy", emit)
+    calls.before_work(under)
     if request["work"] == "operators":
         battery.preload()
     began = time.perf_counter()

@@ -56,6 +56,10 @@ class Facts:
         return self.records.get(name, {}).get("value")
 
 
+class Wrong(Exception):
+    """A result that no correct machine gives, as its message says: the choice of a code path cannot explain it."""
+
+
 def failure(error: BaseException) -> str:
     """What a report may say of an unforeseen exception: type and line in the probes, "ValueError (cpu, line 7)".
 

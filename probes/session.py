@@ -74,12 +74,19 @@ def death(status: int) -> str:
         return "exit status {}".format(status)
 
 
-def capture(plan: Plan, launch: Launch, notify: Notify) -> Dict[str, Any]:
+class Known(NamedTuple):
+    """What an earlier capture of the same target has told and a later one need not ask again."""
+
+    facts: Dict[str, Any]
+    jobs: List[str]
+
+
+def capture(plan: Plan, launch: Launch, notify: Notify, known: Optional[Known] = None) -> Dict[str, Any]:
     """The facts, battery and jobs of one target, in the shape of `reports.report.Target` without its name.
 
     Raises Died if not even the facts could be had, KeyboardInterrupt if it was interrupted and nothing is to be kept.
     """
-    session = _Session(plan, launch, notify)
+    session = _Session(plan, launch, notify, known)
     try:
         with interrupts.allowed():
             session.measure()
@@ -94,15 +101,16 @@ class _Session:
     """What was measured so far, as it came in. Nothing is derived before `target`, so that what an interruption leaves
     is as consistent as what an end leaves."""
 
-    def __init__(self, plan: Plan, launch: Launch, notify: Notify) -> None:
+    def __init__(self, plan: Plan, launch: Launch, notify: Notify, known: Optional[Known]) -> None:
         self.plan = plan
         self.launch = launch
         self.notify = notify
         self.doing = ""
         self.interrupted = False
-        self.facts: Dict[str, Any] = {}
+        self.known = known
+        self.facts: Dict[str, Any] = known.facts if known else {}
         self.effect: Dict[str, Any] = {}  # where there is no battery to hold it
-        self.available: List[str] = []
+        self.available: List[str] = known.jobs if known else []
         self.without: Dict[str, str] = {}
         self.lost: List[str] = []
         self.begun: List[str] = []
@@ -113,7 +121,7 @@ class _Session:
         if self.plan.battery:
             for run in range(self.plan.repeat):
                 self._battery(run)
-        else:
+        elif not self.known:
             self._facts_only()
         if not self.facts:
             raise Died("failed", "it sent no facts")
@@ -122,7 +130,8 @@ class _Session:
             for run in range(self.plan.repeat):
                 if not self._job(name, run).whole:
                     break
-        self._gpu()
+        if not self.known:
+            self._gpu()
 
     def _wanted(self) -> Tuple[str, ...]:
         return tuple(self.available) if self.plan.jobs is None else self.plan.jobs

@@ -9,42 +9,57 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from . import source
-from .comparison import FORMAT as COMPARISON
-from .comparison import VERSION as COMPARISON_VERSION
+from . import comparison, reproduction, source, variation
 from .comparison import Comparison
 from .misfits import misfits
+from .parts import Parts
 from .report import FORMAT, VERSION, Report
+from .reproduction import Reproduction
 from .source import AGAIN
 from .source import CodecError as CodecError
+from .variation import Variation
 
 T = TypeVar("T")
+
+Answer = Comparison | Reproduction | Variation
+"""What a command says and saves."""
+
+Found = Report | Answer
+"""What a file can hold."""
+
+_ANSWERS: dict[str, tuple[str, int, type[Answer]]] = {
+    comparison.FORMAT: ("comparison", comparison.VERSION, Comparison),
+    reproduction.FORMAT: ("reproduction", reproduction.VERSION, Reproduction),
+    variation.FORMAT: ("variation", variation.VERSION, Variation),
+}
+"""What commands say and save, by the format's name: what it is called, the newest version, and the type."""
 
 _BEGIN_OR_DIGIT = bytes.maketrans(b"0123456789,[-\n", b"0000000000::::")
 _LONG_NUMBER = b":" + b"0" * 19  # every whole number that is shorter has 64 bits
 _SURROGATE = re.compile(rb"\\u[dD]")  # UTF-8 cannot hold one, so only an escape can have made one
 
 
-def read(path: str, allow_edited: bool = False) -> tuple[Report, list[str]]:
+def read(path: str, allow_edited: bool = False, parts: Parts | None = None) -> tuple[Report, list[str]]:
     """The report in `path` (`.json` or `.json.gz`) and what must be said about it.
 
-    Raises CodecError if it cannot be read, is not a report, is of a newer version, or was edited after it was written
-    (with `allow_edited` that is only said).
+    parts: of the files that were read before; what this one has in common with them is shared. Raises CodecError if it
+    cannot be read, is not a report, is of a newer version, or was edited after it was written (with `allow_edited` that
+    is only said).
     """
-    found, notes = decode(path, source.read(path), allow_edited)
-    if isinstance(found, Comparison):
-        raise CodecError(f"{path}: a comparison, not a report; audit show reads it")
+    found, notes = decode(path, source.read(path), allow_edited, parts)
+    if not isinstance(found, Report):
+        raise CodecError(f"{path}: a {_ANSWERS[found.format][0]}, not a report; audit show reads it")
     return found, notes
 
 
-def read_any(path: str, allow_edited: bool = False) -> tuple[Report | Comparison, list[str]]:
-    """A report or a saved comparison, and what must be said about it. Raises CodecError as `read` does."""
+def read_any(path: str, allow_edited: bool = False) -> tuple[Found, list[str]]:
+    """A report or a saved answer, and what must be said about it. Raises CodecError as `read` does."""
     return decode(path, source.read(path), allow_edited)
 
 
-def decode(path: str, data: bytes, allow_edited: bool = False) -> tuple[Report | Comparison, list[str]]:
+def decode(path: str, data: bytes, allow_edited: bool = False, parts: Parts | None = None) -> tuple[Found, list[str]]:
     """What stands in `data`, the unpacked bytes of `path`, and what must be said about it. Raises CodecError."""
-    report = _as_written(data)
+    report = _as_written(data, parts or Parts())
     try:
         return (report, []) if report else _in_any_form(path, data, allow_edited)
     except RecursionError:
@@ -78,38 +93,42 @@ def schema() -> dict[str, Any]:
 # From bytes to types: one way for files that stand as they were written, one for everything else
 
 
-def _as_written(data: bytes) -> Report | None:
+def _as_written(data: bytes, parts: Parts) -> Report | None:
     """The report, if `data` is an intact one as `probes.assemble.to_text` writes it; None says nothing.
 
     Keys are sorted there and line feeds are the only space: without them, `digest` and `label` the bytes are those that
     the digest covers, so nothing is parsed twice or written anew.
     """
-    if not data.isascii() or _LONG_NUMBER in data.translate(_BEGIN_OR_DIGIT) or source.too_many_values(data):
+    if not data.isascii() or source.too_many_values(data):
+        return None
+    cut = parts.cut(data)
+    if _LONG_NUMBER in cut.rest.translate(_BEGIN_OR_DIGIT):
         return None
     try:
-        report = msgspec.json.decode(data, type=Report)
+        report = cut.report()
     except (ValueError, RecursionError):
         return None
     named, label = (json.dumps(text).encode("ascii") for text in (report.digest, report.label))
     kind = b'"format":"%s",' % FORMAT.encode("ascii")
     uncovered = b'"digest":%s,%s"label":%s,' % (named, kind, label)
-    body = data.replace(b"\n", b"")
-    start = body.find(uncovered)
-    if start < 0 or not 1 <= report.version <= VERSION or any(misfits(report)):
+    head, *more = cut.covered()
+    start = head.find(uncovered)
+    if start < 0 or not 1 <= report.version <= VERSION or any(misfits(report, parts=False)):
         return None
-    covered = hashlib.blake2b(body[:start] + kind, digest_size=32)
-    covered.update(memoryview(body)[start + len(uncovered) :])
+    covered = hashlib.blake2b(head[:start] + kind, digest_size=32)
+    for piece in (head[start + len(uncovered) :], *more):
+        covered.update(piece)
     return report if covered.hexdigest() == report.digest else None
 
 
-def _in_any_form(path: str, data: bytes, allow_edited: bool) -> tuple[Report | Comparison, list[str]]:
-    """A report in whatever form JSON allows (indented, in other letters, sorted otherwise), or a comparison."""
+def _in_any_form(path: str, data: bytes, allow_edited: bool) -> tuple[Found, list[str]]:
+    """A report in whatever form JSON allows (indented, in other letters, sorted otherwise), or a saved answer."""
     tree = source.tree(path, data)
     speakable = _speakable(tree) if _SURROGATE.search(data) else tree
-    if tree.get("format") == COMPARISON:
-        _refuse_version(path, tree, "comparison", COMPARISON_VERSION)
-        return _comparison(path, speakable), []
-    if tree.get("format") != FORMAT:
+    kind = tree.get("format")
+    if isinstance(kind, str) and kind in _ANSWERS:
+        return _answer(path, tree, speakable, *_ANSWERS[kind]), []
+    if kind != FORMAT:
         raise CodecError(f"{path}: neither a report of audit run nor a comparison of audit diff ({_instead(tree)})")
     _refuse_version(path, tree, "report", VERSION)
     report = _report(path, speakable)
@@ -130,11 +149,19 @@ def _report(path: str, tree: dict[str, Any], remedy: str = AGAIN) -> Report:
     return report
 
 
-def _comparison(path: str, tree: dict[str, Any]) -> Comparison:
-    comparison = _convert(path, tree, Comparison, "comparison", AGAIN)
-    if comparison.exit not in (0, 1, 3):
-        raise CodecError(f"{path}: not a valid comparison: $.exit: no status is {comparison.exit}; {AGAIN}")
-    return comparison
+def _answer(
+    path: str,
+    tree: dict[str, Any],
+    speakable: dict[str, Any],
+    what: str,
+    newest: int,
+    type: type[Answer],
+) -> Answer:
+    _refuse_version(path, tree, what, newest)
+    found = _convert(path, speakable, type, what, AGAIN)
+    if found.exit not in (0, 1, 3):
+        raise CodecError(f"{path}: not a valid {what}: $.exit: no status is {found.exit}; {AGAIN}")
+    return found
 
 
 def _convert(path: str, tree: dict[str, Any], kind: type[T], what: str, remedy: str) -> T:

@@ -231,6 +231,44 @@ class Hazard(Struct, frozen=True):
     plain: str
 
 
+class ImagePackage(Struct, frozen=True):
+    """A package that two images do not have alike. versions, layers: one a side, None where it is not there, and where
+    the layer was not looked for; a digest stands for the version where that is the same."""
+
+    name: str
+    versions: list[str | None]
+    layers: list[str | None]
+    fact: str
+
+
+class Images(Struct, frozen=True):
+    """How images differ. layers: how many each side has; shared: how many of them, from the lowest, all have.
+
+    recipe: the facts of their recipes that differ; None where not every side was built from one. packages: of two
+    sides, those that are not the same.
+    """
+
+    layers: list[int]
+    shared: int
+    recipe: list[str] | None = None
+    packages: list[ImagePackage] = []
+
+    @property
+    def one(self) -> bool:
+        """Whether all sides are one image: then what differs comes from under it, which no image holds."""
+        return all(count == self.shared for count in self.layers)
+
+
+class Gap(Struct, frozen=True):
+    """How far the final losses of one job lie apart, and how far those of a saved variation: what settings alone do on
+    one machine. times: gap / spread, None where settings change no final loss."""
+
+    job: str
+    gap: float
+    spread: float
+    times: float | None
+
+
 class Comparison(Struct, frozen=True):
     format: str
     version: int
@@ -243,6 +281,8 @@ class Comparison(Struct, frozen=True):
     groups: list[Group]
     hazards: list[Hazard] = []
     notes: list[str] = []
+    images: Images | None = None
+    gaps: list[Gap] = []
     exit: int = 0
     fail_on: Literal["results", "numeric", "any"] = "numeric"
     next: str = ""

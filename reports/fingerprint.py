@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 
 from .catalogue import Catalogue
 from .report import Target
@@ -24,7 +25,13 @@ def environment(target: Target, catalogue: Catalogue) -> str:
         [work, name, fact.value]
         for work, facts in [("", target.facts), *sorted(works.items())]
         for name, fact in sorted(facts.items())
-        if name not in target.unsteady and (row := catalogue.row(name)) and row.kind == "numeric"
+        if name not in target.unsteady and _is_numeric(name, catalogue)
     ]
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return short(hashlib.blake2b(canonical.encode("utf-8"), digest_size=8).hexdigest())
+
+
+@lru_cache(maxsize=4096)
+def _is_numeric(name: str, catalogue: Catalogue) -> bool:
+    row = catalogue.row(name)
+    return row is not None and row.kind == "numeric"

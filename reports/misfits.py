@@ -7,7 +7,7 @@ import string
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from .report import Battery, Job, Repeat, Report, Target, Trace
+from .report import Battery, Job, Operator, Repeat, Report, Target, Trace
 
 MOST_FACTS = 100_000
 """Of one target; a machine with 10,000 packages has 40,000."""
@@ -22,8 +22,8 @@ DIGEST_BYTES = 8
 _BASE64 = (string.ascii_letters + string.digits + "+/").encode("ascii")
 
 
-def misfits(report: Report) -> Iterator[str]:
-    """Everything that does not hold together, each with its place."""
+def misfits(report: Report, parts: bool = True) -> Iterator[str]:
+    """Everything that does not hold together, each with its place. parts: look at operators and traces, too."""
     yield from _twice("$.targets", [target.name for target in report.targets])
     for n, target in enumerate(report.targets):
         place = f"$.targets[{n}]"
@@ -32,9 +32,11 @@ def misfits(report: Report) -> Iterator[str]:
         yield from _twice(f"{place}.jobs", [job.name for job in target.jobs])
         for j, job in enumerate(target.jobs):
             if job.trace:
-                yield from _of_trace(f"{place}.jobs[{j}].trace", job.trace, job.repeats)
-        if target.battery:
-            yield from _of_battery(f"{place}.battery.operators", target.battery)
+                if parts:
+                    yield from of_trace(f"{place}.jobs[{j}].trace", job.trace)
+                yield from _of_repeats(f"{place}.jobs[{j}].trace", job.trace, job.repeats)
+        if target.battery and parts:
+            yield from of_operators(f"{place}.battery.operators", target.battery.operators)
 
 
 def _works(target: Target) -> list[Job | Battery]:
@@ -47,14 +49,16 @@ def _twice(place: str, names: list[str]) -> Iterator[str]:
         yield f"{place}: more than one with the name {name[:60]!r}"
 
 
-def _of_battery(place: str, battery: Battery) -> Iterator[str]:
-    yield from _twice(place, [operator.name for operator in battery.operators])
-    for n, operator in enumerate(battery.operators):
+def of_operators(place: str, operators: Sequence[Operator]) -> Iterator[str]:
+    """What does not hold together in the operators of a battery."""
+    yield from _twice(place, [operator.name for operator in operators])
+    for n, operator in enumerate(operators):
         if operator.result and not _is_shape(operator.result.shape):
             yield f"{place}[{n}].result.shape: no shape of a tensor"
 
 
-def _of_trace(place: str, trace: Trace, repeats: Sequence[Repeat]) -> Iterator[str]:
+def of_trace(place: str, trace: Trace) -> Iterator[str]:
+    """What does not hold together in a trace."""
     counts = trace.steps, len(trace.digests), len(trace.tree)
     if len(set(counts)) > 1:
         yield f"{place}: " + "{:,} steps, but {:,} rows of digests and {:,} of the tree".format(*counts)
@@ -65,7 +69,6 @@ def _of_trace(place: str, trace: Trace, repeats: Sequence[Repeat]) -> Iterator[s
     ):
         if not all(map(_is_shape, shapes)):
             yield f"{place}.{kind}[...].shape: no shape of a tensor"
-    lengths = []
     for step, text in enumerate(trace.digests):
         length, odd = divmod(_base64_bytes(text), DIGEST_BYTES)
         sequence = trace.sequence.get(str(step))
@@ -75,11 +78,19 @@ def _of_trace(place: str, trace: Trace, repeats: Sequence[Repeat]) -> Iterator[s
             fits = length == len(sequence) and all(_within(row, len(trace.rows)) for row in sequence)
         if odd or not fits:
             yield f"{place}.digests[{step}]: not base64, or not of the rows of that step"
-        lengths.append(length)
+
+
+def _of_repeats(place: str, trace: Trace, repeats: Sequence[Repeat]) -> Iterator[str]:
     for repeat in repeats:
         at, row = repeat.step, repeat.row
-        if (at, row) != (None, None) and not (_within(at, len(lengths)) and _within(row, lengths[at or 0])):
+        if (at, row) == (None, None):
+            continue
+        if not (_within(at, len(trace.digests)) and _within(row, _rows(trace.digests[at or 0]))):
             yield f"{place}: a repeat differs at a step or row that is not there"
+
+
+def _rows(digests: str) -> int:
+    return _base64_bytes(digests) // DIGEST_BYTES
 
 
 def _within(position: int | None, length: int) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import json
 import secrets
 import subprocess
 import tarfile
@@ -65,6 +67,19 @@ class Images:
     def imported(self, name: str, data: bytes) -> str:
         """An image of a tar; its name."""
         self.client.api.import_image_from_data(data, repository=f"{self.mark}-{name}")
+        return self._made(name)
+
+    def foreign(self, name: str, data: bytes, architecture: str) -> str:
+        """An image of a tar, for another architecture: loaded, since older engines import everything as their own.
+
+        Source: OCI image specification, Image Configuration; Docker's `save` format.
+        """
+        layer = "sha256:" + hashlib.sha256(data).hexdigest()
+        config = {"architecture": architecture, "os": "linux", "config": {}}
+        config["rootfs"] = {"type": "layers", "diff_ids": [layer]}
+        manifest = [{"Config": "config.json", "RepoTags": [f"{self.mark}-{name}:latest"], "Layers": ["layer.tar"]}]
+        files = {"layer.tar": data, "config.json": json.dumps(config), "manifest.json": json.dumps(manifest)}
+        list(self.client.api.load_image(tar(files)))
         return self._made(name)
 
     def over(self, name: str, files: Files, base: str = "", changes: list[str] | None = None) -> str:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import audit
 from audit.cli import COMMANDS, parser
 from tests import promises
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -49,6 +56,57 @@ def test_the_output_in_the_readme_is_that_of_the_recorded_machines() -> None:
             recorded = recorded.replace(f"'{name}.json.gz'", f"{name.split('~')[-1]}.json")
         assert blocks()[command] == recorded.replace("host.json.gz", "host.json")
     assert blocks()["audit diff nodes"] == (golden / "many.txt").read_text("utf-8")
+
+
+@pytest.fixture
+def named(engine: DockerClient) -> Iterator[None]:
+    """The images of two releases under the names that README gives them, if nobody has such images."""
+    from docker.errors import ImageNotFound
+
+    given = []
+    for release in ("bookworm", "trixie"):
+        try:
+            if engine.images.get(release).id != engine.images.get(f"audit-{release}").id:
+                pytest.skip(f"the engine has another image {release}")
+        except ImageNotFound:
+            engine.images.get(f"audit-{release}").tag(release)
+            given.append(release)
+    yield
+    for release in given:
+        engine.images.remove(release, noprune=True)
+
+
+def shape(text: str) -> str:
+    """A page without what another machine or another day has otherwise: digests, numbers, where lines are broken."""
+    return re.sub(r"\d[\d,.]*", "N", re.sub(r"\b[0-9a-f]{16}\b", "#", " ".join(text.split())))
+
+
+@pytest.mark.docker
+@pytest.mark.usefixtures("named")
+def test_the_containers_in_the_readme_are_real(tmp_path: Path) -> None:
+    """Where the CPU has AVX-512, as the one had on which README's output was made."""
+    (run,) = [command for command in blocks() if command.startswith("audit run --quiet --container")]
+    diff, _, output = blocks()[run].partition("\n")
+    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
+
+    def audit(command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *shlex.split(command)],
+            capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=600,
+        )  # fmt: skip
+        assert done.stderr.count("\n") <= 1, done.stderr
+        return done.stdout
+
+    assert audit(run) == ""
+    shown = audit(diff.removeprefix("$ "))
+    assert len(shown.splitlines()) <= 25
+    if "avx512f" in Path("/proc/cpuinfo").read_text("utf-8"):
+        assert shape(shown) == shape(output)
+    pair = audit("audit diff 'box.json#host' 'box.json#bookworm' --all")
+    lines = {line.removeprefix("(root)").split()[0]: line.split() for line in pair.splitlines() if line.strip()}
+    assert {"openblas", "reference"} < {*lines["blas.implementation"]}
+    assert "bookworm: layer 1 of 1: (imported)" in " ".join(pair.split())
+    assert "(root) packages.numpy.version" in " ".join(pair.split())
 
 
 def test_the_promises_in_the_readme_are_those_that_are_tested() -> None:

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 STDLIB = set(sys.stdlib_module_names)
 FRAMEWORKS = {"numpy", "threadpoolctl", "pynvml", "psutil"}
-OWNERS = {"threadpoolctl": {"environment/blas.py"}, "pynvml": {"environment/gpu.py"}}
+OWNERS = {"threadpoolctl": {"environment/blas.py", "calls.py"}, "pynvml": {"environment/gpu.py"}}
 
 
 def imports(path: Path) -> Iterator[tuple[str, int]]:

@@ -12,8 +12,8 @@ def key(fact: str, value: Callable[[str], object]) -> str:
     """
     facet, _, rest = fact.partition(".")
     member = rest.rpartition(".")[0]
-    if facet in ("packages", "libraries") and member:
-        return member if "." not in member or facet == "packages" else member.partition(".")[0]
+    if facet in ("packages", "system_packages", "libraries") and member:
+        return member if "." not in member or facet != "libraries" else member.partition(".")[0]
     if facet in ("blas", "lapack"):
         return str(value(f"{facet}.{member}.owner".replace("..", ".")) or "").partition(" ")[0]
     return {"python": "python", "os": "os", "libc": "libc", "libm": "libm", "numpy": "numpy"}.get(facet, "")

@@ -1,102 +1,298 @@
-"""Settings: what pins a component, as data. One row a setting; its value comes from the other side's facts in effect.
+"""Settings: what pins a component, as data. One row a setting: what it is called, what it decides, the values that are
+possible here, how a value follows from the other side's facts in effect, and which machines a value stands for.
 
-A report is untrusted: the variable's name stands here and never comes from a report, and a value is built only from
-words that match what the component can mean. To add a setting, add a row.
+A report is untrusted: names stand here and never come from a report, and a value is built only from words that match
+what the component can mean. To add a setting, add a row.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from audit.compare.side import Measured
+
+Values = dict[str, str]
+"""Values by the setting's name. "" of a variable: it is taken out of the environment."""
 
 _WORD = re.compile(r"[A-Za-z0-9_]{1,24}")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A variable that pins a component. derive: from the fact's value that is wanted and the one that there is here to
-    the variable's value; None where this side cannot be made to do that. library: of BLAS, for both sides."""
+    """One way to pin a component.
 
-    variable: str
+    how: a `variable` stands in the environment before the interpreter starts, a `call` is made in the process.
+    fact: the fact in effect that it decides. derive: from (the value wanted, the one here, this side) to the setting's
+    value; None where this side cannot be made to do that. values: those possible here, nearest to the usual first.
+    stands_for: the machine that a value imitates, in words. code: the lines of a call. library: of BLAS, on both sides. of_cpu: it imitates
+    another CPU, which works downwards only.
+    """
+
+    name: str
+    how: Literal["variable", "call"]
     component: str
     fact: str
-    derive: Callable[[object, object], str | None]
+    derive: Callable[[object, object, Measured], str | None]
+    values: Callable[[Measured], list[str]]
+    stands_for: Callable[[str], str]
+    source: str
+    code: str = ""
     library: str = ""
+    of_cpu: bool = False
 
 
-def _kernel(wanted: object, have: object) -> str | None:
+# What vector extensions mean to each library. There are four that a numeric library chooses code by.
+
+LEVELS: dict[str, frozenset[str]] = {
+    "a CPU without AVX-512": frozenset({"avx2", "fma", "avx"}),
+    "a CPU without AVX2 and FMA": frozenset({"avx"}),
+    "a CPU without AVX": frozenset(),
+}
+"""The extensions that are left on each level below the newest, downwards (x86-64-v3, Sandy Bridge, x86-64-v2)."""
+
+_NEWEST = frozenset({"avx512", "avx2", "fma", "avx"})
+
+_KERNELS = {
+    "SkylakeX": _NEWEST,
+    "Haswell": LEVELS["a CPU without AVX-512"],
+    "Sandybridge": frozenset({"avx"}),
+    "Nehalem": frozenset(),
+    "Prescott": frozenset(),
+}
+"""What each OpenBLAS kernel needs."""
+
+_SAME_CODE = {"Zen": "Haswell", "Cooperlake": "SkylakeX", "SapphireRapids": "SkylakeX"}
+"""Kernels that compute like another one in everything that the battery tries."""
+
+_FEATURES = (
+    (re.compile(r"avx512\w*|x86_v4", re.IGNORECASE), _NEWEST),
+    (re.compile(r"x86_v3", re.IGNORECASE), LEVELS["a CPU without AVX-512"]),
+    (re.compile(r"avx2|avx2_\w+", re.IGNORECASE), frozenset({"avx2", "avx"})),
+    (re.compile(r"fma[34]?|fma_usable", re.IGNORECASE), frozenset({"fma", "avx"})),
+    (re.compile(r"avx|f16c|xop", re.IGNORECASE), frozenset({"avx"})),
+)
+"""What a feature needs, by the names that CPUs, numpy and glibc have for it. Those of a numpy before 2.4 are single
+features (AVX2, FMA3, AVX512_SKX), those of a later one are levels (X86_V3, X86_V4)."""
+
+
+def extensions(names: Iterable[object]) -> frozenset[str]:
+    """The vector extensions that features, by anybody's names, need."""
+    found: frozenset[str] = frozenset()
+    for name in names:
+        found |= next((needs for pattern, needs in _FEATURES if pattern.fullmatch(str(name))), frozenset())
+    return found
+
+
+def cpu(side: Measured) -> frozenset[str]:
+    """The vector extensions of a side's CPU."""
+    return extensions(_list(side.fact("cpu.flags")))
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _level_of_kernel(value: str) -> str:
+    return next((level for level, left in LEVELS.items() if left == _KERNELS.get(value)), "")
+
+
+def _level_of_disabled(value: str) -> str:
+    """The highest level on which none of the disabled features can be."""
+    needs = [extensions([word]) for word in re.findall(r"\w+", value.rpartition("=")[2])]
+    return next((level for level, left in LEVELS.items() if not any(one <= left for one in needs)), "")
+
+
+# How values follow from facts
+
+
+def _kernel(wanted: object, have: object, here: Measured) -> str | None:
     return wanted if isinstance(wanted, str) and _WORD.fullmatch(wanted) else None
 
 
-def _count(wanted: object, have: object) -> str | None:
-    return str(wanted) if isinstance(wanted, int) and 0 < wanted < 10_000 else None
+def _kernels(here: Measured) -> list[str]:
+    if here.fact("blas.implementation") != "openblas":
+        return []
+    return [name for name, needs in _KERNELS.items() if needs <= cpu(here) and name != here.fact("blas.kernel")]
 
 
-def _seed(wanted: object, have: object) -> str | None:
+def _count(wanted: object, have: object, here: Measured) -> str | None:
+    fits = isinstance(wanted, int) and not isinstance(wanted, bool) and 0 < wanted <= _cpus(here)
+    return str(wanted) if fits else None
+
+
+def _more(wanted: object, have: object, here: Measured) -> str | None:
+    beyond = isinstance(wanted, int) and _cpus(here) < wanted <= 256
+    return str(wanted) if beyond else None
+
+
+def _cpus(here: Measured) -> int:
+    """CPUs that a library may use here: OpenBLAS takes no greater number of threads from its variable."""
+    counts = [here.fact(name) for name in ("limits.affinity", "cpu.count")]
+    return min((count for count in counts if isinstance(count, int)), default=1)
+
+
+def _counts(here: Measured) -> list[str]:
+    if here.fact("blas.implementation") != "openblas":
+        return []
+    powers = [1 << n for n in range(10) if 1 << n <= _cpus(here)]
+    return [str(count) for count in powers if count != here.fact("blas.threads")]
+
+
+def _seed(wanted: object, have: object, here: Measured) -> str | None:
     return str(wanted) if isinstance(wanted, int) and 0 <= wanted < 1 << 32 else None
 
 
-def _surplus(wanted: object, have: object) -> list[str] | None:
-    """What is in effect here and not there; None if something is in effect there that this side does not have."""
+def _surplus(wanted: object, have: object, here: Measured) -> list[str] | None:
+    """Features in effect here that need an extension which no feature in effect there has, in this side's own names;
+    None if something is in effect there that this CPU does not have."""
     if not isinstance(wanted, list) or not isinstance(have, list):
         return None
-    if any(item not in have for item in wanted):
+    theirs = extensions(wanted)
+    if not theirs <= cpu(here):
         return None
-    words = [item for item in have if item not in wanted]
+    same_names = set(wanted) <= set(have)
+    words = [item for item in have if (item not in wanted if same_names else not extensions([item]) <= theirs)]
     return words if all(isinstance(item, str) and _WORD.fullmatch(item) for item in words) else None
 
 
-def _disabled(wanted: object, have: object) -> str | None:
-    words = _surplus(wanted, have)
-    return " ".join(words) if words else None
+def _disabled(wanted: object, have: object, here: Measured) -> str | None:
+    words = _surplus(wanted, have, here)
+    return ",".join(words) if words else None  # numpy takes spaces too, which shells and env files do not
 
 
-def _tunables(wanted: object, have: object) -> str | None:
-    words = _surplus(wanted, have)
+def _tunables(wanted: object, have: object, here: Measured) -> str | None:
+    words = _surplus(wanted, have, here)
     return "glibc.cpu.hwcaps=" + ",".join("-" + word for word in words) if words else None
 
 
+def _masks(fact: str, value: Callable[[object, object, Measured], str | None]) -> Callable[[Measured], list[str]]:
+    """Every level below what is in effect, each as the value that leaves what it has."""
+
+    def values(here: Measured) -> list[str]:
+        have = _list(here.fact(fact))
+        made = [value([one for one in have if extensions([one]) <= left], have, here) for left in LEVELS.values()]
+        return list(dict.fromkeys(filter(None, made)))
+
+    return values
+
+
+def _flushed(wanted: object, have: object, here: Measured) -> str | None:
+    return "1" if wanted is True and have is False else None
+
+
+def _x86(here: Measured) -> list[str]:
+    return ["1"] if here.fact("cpu.machine") in ("x86_64", "AMD64") and here.fact("fpu.flush_to_zero") is False else []
+
+
+def _threads(value: str) -> str:
+    return f"a machine with {value} CPU{'s' * (value != '1')}" if value else ""
+
+
 SETTINGS = (
-    Setting("OPENBLAS_CORETYPE", "blas", "blas.kernel", _kernel, "openblas"),
-    Setting("OPENBLAS_NUM_THREADS", "blas", "blas.threads", _count, "openblas"),
-    Setting("NPY_DISABLE_CPU_FEATURES", "numpy", "numpy.simd_found", _disabled),
-    Setting("GLIBC_TUNABLES", "libm", "libm.features", _tunables),
-    Setting("PYTHONHASHSEED", "ordering", "python.hash_seed", _seed),
-)
+    Setting(
+        "OPENBLAS_CORETYPE", "variable", "blas", "blas.kernel", _kernel, _kernels, _level_of_kernel,
+        "OpenBLAS, driver/others/dynamic.c: force_coretype", library="openblas", of_cpu=True,
+    ),
+    Setting(
+        "OPENBLAS_NUM_THREADS", "variable", "blas", "blas.threads", _count, _counts, _threads,
+        "OpenBLAS, README: runtime variables; no more than there are CPUs", library="openblas",
+    ),
+    Setting(
+        "blas_threads", "call", "blas", "blas.threads", _more, lambda here: [], _threads,
+        "threadpoolctl: threadpool_limits, which takes more than there are CPUs",
+        code="import threadpoolctl; threadpoolctl.threadpool_limits({value}, 'blas')", library="openblas",
+    ),
+    Setting(
+        "NPY_DISABLE_CPU_FEATURES", "variable", "numpy", "numpy.simd_found", _disabled,
+        _masks("numpy.simd_found", _disabled), _level_of_disabled,
+        "numpy, CPU/SIMD optimizations: runtime dispatch", of_cpu=True,
+    ),
+    Setting(
+        "GLIBC_TUNABLES", "variable", "libm", "libm.features", _tunables,
+        _masks("libm.features", _tunables), _level_of_disabled,
+        "glibc manual, Hardware Capability Tunables", of_cpu=True,
+    ),
+    Setting(
+        "PYTHONHASHSEED", "variable", "ordering", "python.hash_seed", _seed, lambda here: ["0"],
+        lambda value: "a run with another hash seed", "Python, Command line and environment",
+    ),
+    Setting(
+        "flush_denormals", "call", "fpu", "fpu.flush_to_zero", _flushed, _x86,
+        lambda value: "a process into which a library built with -Ofast was loaded",
+        "Intel SDM 1, 10.2.3: MXCSR; probes/calls.py sets it as such a library does",
+        code="torch.set_flush_denormal(True)    # or load the same library; before threads are started",
+    ),
+)  # fmt: skip
 
-_VECTOR = ("sse4_2", "avx", "avx2", "fma", "avx512f")
+BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
-def either(a: Measured, b: Measured, components: list[str]) -> tuple[Measured, dict[str, str]]:
-    """The side that can imitate the other, and the variables for it: the second side if it can, else the first."""
+def either(a: Measured, b: Measured, components: list[str]) -> tuple[Measured, Values]:
+    """The side that can imitate the other by variables, and these: the second side if it can, else the first."""
     for here, there in ((b, a), (a, b)):
         found = derive(here, there, components)
-        if found:
+        if found and all(BY_NAME[name].how == "variable" for name in found):
             return here, found
     return b, {}
 
 
-def derive(here: Measured, there: Measured, components: list[str]) -> dict[str, str]:
-    """The variables under which `here` should give the bits of `there`, for these components; {} if it cannot."""
-    if not _downwards(here, there):
-        return {}
-    found: dict[str, str] = {}
+def derive(here: Measured, there: Measured, components: list[str]) -> Values:
+    """The settings under which `here` should give the bits of `there`, for these components; {} if it cannot."""
+    found: Values = {}
+    able = downwards(here, there)
     for setting in SETTINGS:
+        if setting.of_cpu and not able:
+            continue
         wanted, have = there.fact(setting.fact), here.fact(setting.fact)
         libraries = {side.fact("blas.implementation") for side in (here, there)} if setting.library else set()
         if setting.component in components and wanted != have and libraries <= {setting.library}:
-            value = setting.derive(wanted, have)
+            value = setting.derive(wanted, have, here)
             if value is not None:
-                found[setting.variable] = value
+                found[setting.name] = value
     return found
 
 
-def _downwards(here: Measured, there: Measured) -> bool:
+def others(here: Measured, component: str) -> list[Values]:
+    """Every value of every setting of a component that is possible here, one setting at a time."""
+    return [{one.name: value} for one in SETTINGS if one.component == component for value in one.values(here)]
+
+
+def downwards(here: Measured, there: Measured) -> bool:
     """Whether this CPU has every vector extension of the other: imitation works downwards only."""
-    mine, its = here.fact("cpu.flags"), there.fact("cpu.flags")
-    if not isinstance(mine, list) or not isinstance(its, list):
-        return mine == its
-    return all(flag in mine for flag in its if flag in _VECTOR)
+    machines = [side.fact("cpu.machine") for side in (here, there)]
+    return machines[0] == machines[1] and cpu(there) <= cpu(here)
+
+
+def level(side: Measured, left: frozenset[str]) -> Values:
+    """The variables under which a side uses no vector extension but those that are left."""
+    found: Values = {}
+    kernel = str(side.fact("blas.kernel"))
+    needs = _KERNELS.get(_SAME_CODE.get(kernel, kernel), frozenset())
+    if side.fact("blas.implementation") == "openblas" and not needs <= left:
+        found["OPENBLAS_CORETYPE"] = next(name for name, needs in _KERNELS.items() if needs <= left)
+    for setting in SETTINGS:
+        have = _list(side.fact(setting.fact))
+        if setting.stands_for is _level_of_disabled and have:
+            value = setting.derive([one for one in have if extensions([one]) <= left], have, side)
+            if value:
+                found[setting.name] = value
+    return found
+
+
+def variables(values: Values) -> Values:
+    return {name: value for name, value in values.items() if BY_NAME[name].how == "variable"}
+
+
+def calls(values: Values) -> Values:
+    return {name: value for name, value in values.items() if BY_NAME[name].how == "call"}
+
+
+def shell(values: Values) -> str:
+    """The words in front of a command under which it runs with these variables; "" for none."""
+    words = [f"-u {name}" for name, value in values.items() if not value]
+    words += [f"{name}={shlex.quote(value)}" for name, value in values.items() if value]
+    return "env " + " ".join(words) if words else ""

@@ -41,6 +41,8 @@ def _name(fact: str, catalogue: Catalogue) -> str:
         return "the variable " + fact.split(".", 1)[1]
     if found and found[1] and fact.startswith("packages."):
         return "the package " + found[1].removesuffix(".version")
+    if fact.startswith("system_packages."):
+        return "the system package " + fact.split(".", 1)[1].rpartition(".")[0]
     return (found[0].plain if found else "") or fact
 
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from audit.commands.options import add_rendering, color, deliver
+
+if TYPE_CHECKING:
+    from audit.compare.side import Side
+    from reports.comparison import Comparison
 
 
 def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,22 +26,43 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     command.add_argument("--all", action="store_true", help="every difference, not only what decides the answer")
     command.add_argument("--allow-edited", action="store_true", help="read reports that were edited after writing")
+    command.add_argument("--proof", metavar="FILE", help="what audit reproduce saved: its cause is then proven")
+    command.add_argument(
+        "--variation", metavar="FILE", help="what audit vary --format json saved: does the gap of final losses matter?"
+    )
     add_rendering(command)
     command.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
     from audit import inputs
+    from audit.compare import gap
     from audit.compare.engine import compare
     from audit.progress import Progress
     from reports import render
 
+    proof = _proof(options.proof)
+    variation = gap.read(options.variation) if options.variation else None
     with Progress(quiet=options.quiet or len(options.reports) == 2) as progress:
         found = inputs.sides(options.reports, options.allow_edited, progress.notify)
         comparison = compare(
             found.sides, options.fail_on, found.notes, found.left_out, options.reports, progress.notify
         )
+    if proof:
+        comparison = proof(comparison, found.sides)
+    if variation:
+        comparison = gap.beside(comparison, variation, [side.outline for side in found.sides], options.variation)
     colored = not options.output and color()
     text = render.diff(comparison, options.format, all=options.all, color=colored)
     deliver(text, options, [side.outline.file for side in found.sides])
     return comparison.exit
+
+
+def _proof(path: str | None) -> Callable[[Comparison, list[Side]], Comparison] | None:
+    """What a saved reproduction makes of a comparison; it is read, and refused, before anything else."""
+    if not path:
+        return None
+    from audit.causes import proven
+
+    found = proven.read(path)
+    return lambda comparison, sides: proven.applied(comparison, sides, found, path)

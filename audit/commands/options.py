@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from audit.errors import AuditError
+from probes.session import SECONDS_WITHOUT_PROGRESS
 
 FORMATS = ("terminal", "markdown", "json")
 
@@ -17,6 +18,30 @@ def add_rendering(command: argparse.ArgumentParser) -> None:
     command.add_argument("--format", choices=FORMATS, default="terminal", help="how to show it (default: terminal)")
     command.add_argument("-o", "--output", metavar="FILE", help="write it to FILE instead of standard output")
     command.add_argument("--quiet", action="store_true", help="print nothing; the exit status is the answer")
+
+
+def add_target(command: argparse.ArgumentParser) -> None:
+    """--python, --via and --limit, as every command that measures a machine has them."""
+    command.add_argument("--python", metavar="INTERPRETER", help="which Python (default: the active environment's)")
+    command.add_argument(
+        "--via",
+        metavar="PREFIX",
+        help="a command in front of the interpreter: 'ssh gpu02', 'qemu-x86_64-static -cpu Haswell'",
+    )
+    command.add_argument(
+        "--limit",
+        type=_seconds,
+        default=SECONDS_WITHOUT_PROGRESS,
+        metavar="SECONDS",
+        help=f"end a process that shows no progress for so long (default: {SECONDS_WITHOUT_PROGRESS:.0f})",
+    )
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 86400:
+        raise argparse.ArgumentTypeError("more than 0, at most a day")
+    return seconds
 
 
 def deliver(text: str, options: argparse.Namespace, inputs: Sequence[str] = ()) -> None:

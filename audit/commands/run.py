@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from audit.commands.options import FORMATS
+from audit.commands.options import FORMATS, add_target
 from probes.jobs import NAMES
-from probes.session import SECONDS_WITHOUT_PROGRESS
 
 JOBS = ("auto", "none", "operators", *NAMES)
 
@@ -17,12 +16,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument(
         "--label", metavar="NAME", help="the machine's name in comparisons (default: machine-<digest>)"
     )
-    command.add_argument("--python", metavar="INTERPRETER", help="which Python (default: the active environment's)")
-    command.add_argument(
-        "--via",
-        metavar="PREFIX",
-        help="a command in front of the interpreter: 'ssh gpu02', 'qemu-x86_64-static -cpu Haswell'",
-    )
+    add_target(command)
     command.add_argument(
         "--container",
         action="append",
@@ -49,13 +43,6 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument(
         "--partial", action="store_true", help="keep what was measured when it is interrupted (exit status 3)"
     )
-    command.add_argument(
-        "--limit",
-        type=_seconds,
-        default=SECONDS_WITHOUT_PROGRESS,
-        metavar="SECONDS",
-        help=f"end a process that shows no progress for so long (default: {SECONDS_WITHOUT_PROGRESS:.0f})",
-    )
     command.add_argument("--verify", action="store_true", help="check installed packages against their RECORD")
     command.add_argument("--format", choices=FORMATS, default="terminal", help="of the summary")
     command.add_argument("--quiet", action="store_true", help="no progress and no summary")
@@ -74,13 +61,6 @@ def _step(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError("a step is counted from 0")
     return number
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds <= 86400:
-        raise argparse.ArgumentTypeError("more than 0, at most a day")
-    return seconds
 
 
 def execute(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`audit show`: one report, or a saved comparison, for a person."""
+"""`audit show`: one report, or a saved answer of another command, for a person."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from audit.commands.options import add_rendering, color, deliver
 from audit.errors import SAME, AuditError, ReportError
 
 if TYPE_CHECKING:
-    from reports.comparison import Comparison
-    from reports.report import Report
+    from reports.codec import Found
 
 
 def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("show", help="read a report, or a saved comparison")
+    command = commands.add_parser("show", help="read a report, or what diff, reproduce or vary saved")
     command.add_argument(
-        "file", metavar="REPORT|COMPARISON", help="a file of audit run, or of audit diff --format json"
+        "file",
+        metavar="REPORT|ANSWER",
+        help="a file of audit run or audit reproduce, or of audit diff or vary --format json",
     )
     command.add_argument("--all", action="store_true", help="every fact with its source")
     command.add_argument("--sharing", action="store_true", help="what leaves this machine if you send the file")
@@ -31,6 +32,8 @@ def execute(options: argparse.Namespace) -> int:
     from reports import codec, render
     from reports.comparison import Comparison
     from reports.render.escape import visible
+    from reports.reproduction import Reproduction
+    from reports.variation import Variation
 
     try:
         found, notes = codec.read_any(options.file, options.allow_edited)
@@ -44,16 +47,25 @@ def execute(options: argparse.Namespace) -> int:
     if isinstance(found, Comparison):
         deliver(render.diff(found, options.format, all=options.all, color=colored), options, [options.file])
         return found.exit
+    if isinstance(found, Reproduction):
+        from audit.causes import proven
+
+        proven.check(options.file, found)
+        deliver(render.reproduction(found, options.format, all=options.all, color=colored), options, [options.file])
+        return found.exit
+    if isinstance(found, Variation):
+        deliver(render.variation(found, options.format, all=options.all, color=colored), options, [options.file])
+        return found.exit
     deliver(render.show(found, options.format, all=options.all, color=colored), options, [options.file])
     return verdict.status(found)
 
 
-def _sharing(found: Report | Comparison, options: argparse.Namespace, colored: bool) -> int:
-    """Say what leaves this machine with a report. Raises AuditError for a comparison."""
+def _sharing(found: Found, options: argparse.Namespace, colored: bool) -> int:
+    """Say what leaves this machine with a report. Raises AuditError for an answer."""
     from reports import render
     from reports.report import Report
 
     if not isinstance(found, Report):
-        raise AuditError(f"{options.file}: a comparison holds parts of its reports; --sharing reads a report")
+        raise AuditError(f"{options.file}: an answer holds parts of its reports; --sharing reads a report")
     deliver(render.sharing(found, options.file, options.format, color=colored), options, [options.file])
     return SAME

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Literal
 
 import msgspec
 
 from audit.causes import attribute, next_step, settings, words
-from audit.compare import environment, results
+from audit.compare import environment, images, results
 from audit.compare.groups import by_job, fullest, groups
 from audit.compare.missing import and_more, not_compared
 from audit.compare.side import Measured, Outline, Side, block
 from audit.compare.spread import Spread, only, shared, spread
 from audit.errors import DIFFERS, INCOMPLETE, SAME
-from reports import fingerprint
+from reports import cuda, fingerprint
 from reports.catalogue import Catalogue, catalogue
 from reports.comparison import (
     FORMAT,
@@ -128,7 +127,8 @@ def compare(
         ruled_out=_ruled_out(found, whole, blamed, rows),
         groups=_groups(grouped, outlines, pairs, explained, lies),
         hazards=_hazards(outlines),
-        notes=[*_images(outlines), *notes],
+        notes=[*notes],
+        images=images.compare(outlines, whole.differences),
         exit=status,
         fail_on=fail_on,
         next=next_step.after_diff(outlines, found, causes, first, typed),
@@ -341,8 +341,8 @@ def _verdict(
 
 
 def _hazards(sides: list[Outline]) -> list[Hazard]:
-    """What varies by design: said, never counted."""
-    found = []
+    """What varies by design, and a CUDA that does not fit its driver: said, never counted."""
+    found = _drivers(sides)
     unset = [side.label for side in sides if side.fact("python.hash_seed") == "random"]
     if unset:
         where = "" if len(unset) == len(sides) else f" on {and_more(unset)}"
@@ -355,18 +355,15 @@ def _hazards(sides: list[Outline]) -> list[Hazard]:
     return found
 
 
-def _images(sides: list[Outline]) -> list[str]:
-    """Whether images are one image: then what differs comes from under it, which no image holds."""
-    layers = [side.fact("image.layers") for side in sides]
-    known = [one for one in layers if isinstance(one, list) and one]
-    if len(known) < len(sides):
-        return []
-    if all(one == known[0] for one in known):
-        return [f"one image ({len(known[0])} layers): what differs is under it (CPU, kernel, driver, limits)"]
-    shared = next(n for n, those in enumerate(zip_longest(*known)) if len(set(those)) > 1)
-    return [
-        f"not one image: of {' and '.join(str(len(one)) for one in known[:3])} layers the first {shared} are the same"
-    ]
+def _drivers(sides: list[Outline]) -> list[Hazard]:
+    """What of CUDA does not fit the driver; a container without a GPU is held against its host's."""
+    hosts = {side.file: side.values(["gpu"]) for side in sides if side.target == "host"}
+    found: dict[str, list[str]] = {}
+    for side in sides:
+        driver = side.values(["gpu"]) if side.fact("gpu.cuda_driver") else hosts.get(side.file, {})
+        for plain in cuda.mismatches(side.values(cuda.FACETS), driver) if driver else ():
+            found.setdefault(plain, []).append(side.label)
+    return [Hazard("CUDA", f"{and_more(labels)}: {plain}") for plain, labels in found.items()]
 
 
 def _side(side: Outline) -> ComparedSide:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from reports import fingerprint
 from reports.catalogue import catalogue
-from reports.report import Fact, Facts, Job, Operator, Report, Target
+from reports.report import Fact, Facts, Job, Operator, Report, Target, Value
 
 MACHINE = ""
 """The work after which machine facts were read: none, they stand once."""
@@ -84,6 +84,16 @@ class Outline(Struct, frozen=True):
             if fact is not None and fact.status is None:
                 return fact.value
         return None
+
+    def values(self, facets: Iterable[str]) -> dict[str, Value]:
+        """Every value of some facets, machine facts first; of several works that of the first."""
+        found: dict[str, Value] = {}
+        for blocks in self.facts.values():
+            for facet in facets:
+                for name, fact in block(blocks[facet]).facts.items() if facet in blocks else ():
+                    if fact.value is not None:
+                        found.setdefault(name, fact.value)
+        return found
 
     @property
     def settled(self) -> _Digests:
@@ -173,7 +183,7 @@ class Measured:
             environment=fingerprint.environment(self.target, catalogue()),
             nondeterministic=list(_nondeterministic(self)),
             incomplete=list(self.target.incomplete),
-            operators=_encoded_digests(operators),
+            operators=_encoded_digests(_Same(self.target.battery.operators if self.target.battery else [])),
             failed={one.name: f"{one.status} ({one.reason})" for one in operators if one.result is None},
             listings={
                 one.name: one.result.digest for one in operators if one.hazard and "listing" in one.name and one.result
@@ -217,11 +227,25 @@ def _summary(side: Measured) -> Iterator[str]:
     yield from (f"{what} {side.fact(fact)}" for fact, what in named if side.fact(fact))
 
 
-def _encoded_digests(operators: Iterable[Operator]) -> bytes:
+class _Same:
+    """Operators as a key that equals only itself: what many reports share is encoded once."""
+
+    def __init__(self, operators: list[Operator]) -> None:
+        self.operators = operators
+
+    def __hash__(self) -> int:
+        return id(self.operators)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.operators is self.operators
+
+
+@lru_cache(maxsize=8)
+def _encoded_digests(same: _Same) -> bytes:
     """Of what is repeated; the version stands in the name, because another version is another computation."""
     found = {
         f"operator {one.name} {one.version}": one.result.digest
-        for one in operators
+        for one in same.operators
         if one.result and not one.repeats and not one.hazard
     }
     return msgspec.msgpack.encode(dict(sorted(found.items())))

@@ -14,7 +14,7 @@ from typing import Any
 
 from audit.errors import AuditError
 from audit.progress import Progress
-from audit.targets import build, engine, image, recipe
+from audit.targets import build, engine, image, recipe, sif
 from audit.targets.container import ImageTarget, RunningTarget
 from audit.targets.prefix import PrefixTarget, find_python
 from audit.targets.target import Facts, Target
@@ -83,7 +83,10 @@ def asked(options: argparse.Namespace) -> list[Asked]:
 
     Raises AuditError, for example where no engine answers or it has no such image.
     """
-    found = [_host(options)]
+    for option in ("container", "exec", "dockerfile"):
+        if "" in getattr(options, option):
+            raise AuditError(f"--{option} is empty; is the variable that should name it set?")
+    found = [host(options)]
     found += [_apptainer(name, options) for name in options.container if name.endswith(".sif")]
     images = [name for name in options.container if not name.endswith(".sif")]
     recipes = [recipe.read(path) for path in options.dockerfile]
@@ -106,8 +109,8 @@ def asked(options: argparse.Namespace) -> list[Asked]:
 def _image(client: Any, name: str, inspected: dict[str, Any], options: argparse.Namespace) -> Asked:
     target = ImageTarget(client, inspected, name, options.container_python, options.limit)
     chosen = "as --container-python says" if options.container_python else "found in the image"
-    outside = image.Outside(client, inspected["Id"], target.host_config)
-    return Asked(name, target, chosen, outside=outside, still=target.still)
+    outside = image.Outside(client, inspected["Id"], target.host_config, gpus_refused=lambda: bool(target.warnings))
+    return Asked(name, target, chosen, outside=outside, still=target.still, warnings=target.warnings)
 
 
 def _running(client: Any, name: str, options: argparse.Namespace) -> Asked:
@@ -126,9 +129,16 @@ def _built(client: Any, one: recipe.Recipe, options: argparse.Namespace) -> Aske
         ImageTarget(client, image.inspect(client, built, False), one.name, options.container_python, options.limit)
         for built in builds.images
     )
-    outside = image.Outside(client, builds.images[0], first.host_config)
+    outside = image.Outside(client, builds.images[0], first.host_config, gpus_refused=lambda: bool(first.warnings))
     chosen = "as --container-python says" if options.container_python else "found in the image"
-    return Asked(one.name, first, chosen, outside=recipe.Outside(one, builds, outside, second), still=first.still)
+    return Asked(
+        one.name,
+        first,
+        chosen,
+        outside=recipe.Outside(one, builds, outside, second),
+        still=first.still,
+        warnings=first.warnings,
+    )
 
 
 def _apptainer(name: str, options: argparse.Namespace) -> Asked:
@@ -142,10 +152,10 @@ def _apptainer(name: str, options: argparse.Namespace) -> Asked:
     prefix = [runtime, "exec", *gpu, name]
     target = PrefixTarget(prefix, options.container_python or "python3", options.limit)
     chosen = "as --container-python says" if options.container_python else "python3 in the image"
-    return Asked(os.path.basename(name), target, chosen, runtime)
+    return Asked(os.path.basename(name), target, chosen, runtime, outside=sif.Outside(name, prefix))
 
 
-def _host(options: argparse.Namespace) -> Asked:
+def host(options: argparse.Namespace) -> Asked:
     """This machine's interpreter, or the one that `--via` reaches."""
     if not options.via:
         python, chosen = find_python(options.python)

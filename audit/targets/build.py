@@ -29,6 +29,9 @@ SECONDS_TO_END = 10.0
 """How long an image is waited for that something still uses."""
 
 _STEP = re.compile(r"(?:Step|STEP) (\d+)/(\d+)")
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+"""Older engines colour what a step prints to standard error."""
+
 _ENGINES_OWN = re.compile(r"\s*(-+> |Removing intermediate container )")
 _MADE = re.compile(r"^\s*-+> ([0-9a-f]{12,64})\s*$", re.MULTILINE)
 _NEWER = "BuildKit"
@@ -162,7 +165,7 @@ class _Log:
             return
         if "error" in record or set(record) == {"message"}:
             raise self._failed(str(record.get("error") or record.get("message")))
-        text = str(record.get("stream") or "")
+        text = _COLOUR.sub("", str(record.get("stream") or ""))
         self.builds.made += _MADE.findall(text)
         step = _STEP.match(text)
         if step:

@@ -10,8 +10,10 @@ import marshal
 import zipfile
 import zlib
 from functools import lru_cache
+from importlib.machinery import SourceFileLoader
 from importlib.util import MAGIC_NUMBER, find_spec
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import probes
@@ -41,7 +43,7 @@ HELPERS = ("threadpoolctl", "pynvml")
 _GPU_ONLY = {"pynvml"}
 
 
-def sources(gpu: bool = True) -> dict[str, str]:
+def _files(gpu: bool = True) -> dict[str, Path]:
     """Every module that travels, by name below no package: "" is the probes' own `__init__`.
 
     gpu: with pynvml, which is larger than all the rest and needed by one request only.
@@ -50,35 +52,51 @@ def sources(gpu: bool = True) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*.py")):
         parts = path.relative_to(folder).with_suffix("").parts
-        name = ".".join(part for part in parts if part != "__init__")
-        found[name] = path.read_text("utf-8")
+        found[".".join(part for part in parts if part != "__init__")] = path
     for helper in HELPERS:
         if helper in _GPU_ONLY and not gpu:
             continue
         spec = find_spec(helper)
         if spec and spec.origin:
-            found["/" + helper] = Path(spec.origin).read_text("utf-8")
+            found["/" + helper] = Path(spec.origin)
     return found
 
 
-def _modules(gpu: bool) -> dict[str, str]:
-    """The sources by the names under which they are imported on the other side."""
-    modules = {}
-    for name, source in sources(gpu).items():
-        own = bootstrap.PACKAGE + ("." + name if name else "")
-        modules[name[1:] if name.startswith("/") else own] = source
-    return modules
+def sources(gpu: bool = True) -> dict[str, str]:
+    """The source of every module that travels, by name as in `_files`."""
+    return {name: path.read_text("utf-8") for name, path in _files(gpu).items()}
+
+
+def _imported(name: str) -> str:
+    """The name under which a module is imported on the other side."""
+    if name.startswith("/"):
+        return name[1:]
+    return bootstrap.PACKAGE + ("." + name if name else "")
 
 
 @lru_cache(maxsize=2)
 def _encoded(gpu: bool) -> tuple[str, str]:
     """The modules as source, and compiled by this interpreter for those of the same bytecode. Most audited
     interpreters are of the auditor's own version, and each of their children would compile 0.1 s long."""
-    modules = _modules(gpu)
-    codes = {name: compile(text, f"<audit {name}>", "exec", dont_inherit=True) for name, text in modules.items()}
-    packed = (json.dumps(modules).encode("utf-8"), marshal.dumps(codes))
+    files = {_imported(name): path for name, path in _files(gpu).items()}
+    texts = {name: path.read_text("utf-8") for name, path in files.items()}
+    codes = {name: _compiled(name, path) for name, path in files.items()}
+    packed = (json.dumps(texts).encode("utf-8"), marshal.dumps(codes))
     source, code = (base64.b64encode(zlib.compress(data, 1)).decode("ascii") for data in packed)
     return source, code
+
+
+def _compiled(name: str, path: Path) -> CodeType:
+    """A module's code, of the interpreter's own cache where that is up to date: compiling takes 0.1 s for all. Where
+    the file lies on this machine is not in it."""
+    code = SourceFileLoader(name, str(path)).get_code(name)
+    assert code
+    return _renamed(code, f"<audit {name}>")
+
+
+def _renamed(code: CodeType, name: str) -> CodeType:
+    constants = tuple(_renamed(one, name) if isinstance(one, CodeType) else one for one in code.co_consts)
+    return code.replace(co_filename=name, co_consts=constants)
 
 
 def script(token: str, request: dict[str, Any]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from audit.errors import TargetError
 from audit.targets import bundle, engine, still
 from audit.targets.attached import Attached
+from audit.targets.beside import Beside
+from audit.targets.image import foreign
 from audit.targets.process import Process
 from audit.targets.talk import Child
 from audit.targets.target import Facts, Target
@@ -42,11 +45,15 @@ _UNKNOWN = 256
 _NOT_STARTED = (126, 127)
 """What an engine gives as the status of a process that it could not start beside others."""
 
-_MISSING = ("executable file not found", "no such file or directory", "exec format error", "permission denied")
+_FOREIGN = "exec format error"
+_MISSING = ("executable file not found", "no such file or directory", _FOREIGN, "permission denied")
 """What engines say of a program that is not there or not for this machine, in small letters."""
 
-_NO_GPU = ("could not select device driver", "nvidia")
+_NO_GPU = ("could not select device driver", "nvidia", "cdi")
 """What they say, also in small letters, where there is no GPU after all."""
+
+_GPUS = re.compile(r"(nvidia|amd|intel)\.com/gpu=all")
+"""What the Container Device Interface calls all GPUs of a maker."""
 
 
 class NoPython(TargetError):
@@ -126,7 +133,8 @@ class _Inside(Target):
 class ImageTarget(_Inside):
     """A new container of an image for each child: no network, no capability, no new privilege; removed in any outcome.
 
-    The child is the container's first process, so whatever it started ends with it.
+    The child is the container's first process, so whatever it started ends with it. Removing takes the engine 0.1 s: it
+    is done beside what is done next here, and over before another child is started.
     """
 
     def __init__(
@@ -140,11 +148,35 @@ class ImageTarget(_Inside):
         super().__init__(client, image, python, seconds)
         self.image = image
         self.where = f"image {name}"
-        self.limits = _limits(engine.info(client))
+        self.limits = _limits(info := engine.info(client))
+        self.foreign = foreign(image, info)
+        self.gpus = gpus(info)
+        self.warnings: list[str] = []
         self.containers: dict[int, tuple[str, Response]] = {}
         self.last = ""
+        self.coming: Beside[Attached] | None = None
+        self.leaving: Beside[None] | None = None
+
+    def prepare(self) -> None:
+        self.coming = Beside(lambda: self._started(self.python))
 
     def started(self, python: str) -> Attached:
+        self._wait()
+        coming, self.coming = self.coming, None
+        return coming.result() if coming else self._started(python)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            if self.coming:
+                self.end(self.started(self.python))
+        self._wait()
+
+    def _wait(self) -> None:
+        leaving, self.leaving = self.leaving, None
+        if leaving:
+            leaving.result()
+
+    def _started(self, python: str) -> Attached:
         container = self.last = self._created(python)
         with contextlib.ExitStack() as undone:
             undone.callback(engine.remove, self.client, container)
@@ -167,6 +199,7 @@ class ImageTarget(_Inside):
             command=["-c", bundle.LOADER],
             stdin_open=True,
             host_config=self.host_config(),
+            environment={name: value or None for name, value in self.variables.items()},  # None takes it out
             labels={engine.LABEL: engine.owner()},
             healthcheck={"test": ["NONE"]},
         )
@@ -174,20 +207,34 @@ class ImageTarget(_Inside):
 
     def host_config(self) -> dict[str, Any]:
         """What our containers may do, in the engine's own words."""
-        return dict(self.client.api.create_host_config(**self.limits))
+        return dict(self.client.api.create_host_config(**self.limits, device_requests=self.gpus[:1] or None))
 
     def _next(self, why: str) -> None:
-        if "device_requests" in self.limits and any(words in why.lower() for words in _NO_GPU):
-            del self.limits["device_requests"]
-        else:
+        reason = why.removeprefix(f"cannot start {self.words}: ")
+        said = reason.replace(self.python, "").lower()  # an image and a path may have such a word in their names
+        if self.foreign and _FOREIGN in said:
+            made, machine = self.foreign
+            raise NoPython(
+                f"nothing in {self.where} can be started: it is for {made}, which its engine's machine ({machine})"
+                " does not emulate"
+            )
+        if not self.gpus or not any(words in said for words in _NO_GPU):
             super()._next(why)
+            return
+        del self.gpus[0]
+        if not self.gpus:
+            self.warnings.append(f"{self.where} was measured without the GPUs that its engine offers: {reason}")
 
     def end(self, child: Child) -> None:
         assert isinstance(child, Attached)
         container, ending = self.containers.pop(id(child))
-        engine.remove(self.client, container)
-        child.close()
-        ending.close()
+
+        def removed() -> None:
+            engine.remove(self.client, container)
+            child.close()
+            ending.close()
+
+        self.leaving = Beside(removed)
 
     def death(self, status: int) -> str:
         if status == _KILLED and engine.out_of_memory(self.client, self.last):
@@ -274,12 +321,11 @@ def _known(status: Callable[[], int | None]) -> int | None:
 
 
 def _limits(info: dict[str, Any]) -> dict[str, Any]:
-    """What our containers may do: compute. What they print is not kept, since a flood would fill the engine's disk.
-    GPUs are passed through where the engine has a runtime for them."""
-    from docker.types import DeviceRequest, LogConfig
+    """What our containers may do: compute. What they print is not kept, since a flood would fill the engine's disk."""
+    from docker.types import LogConfig
 
     memory = int(info.get("MemTotal", 0) * SHARE_OF_MEMORY) or 4 << 30
-    limits: dict[str, Any] = {
+    return {
         "network_mode": "none",
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
@@ -289,6 +335,20 @@ def _limits(info: dict[str, Any]) -> dict[str, Any]:
         "auto_remove": True,
         "log_config": LogConfig(type="none"),
     }
-    if "nvidia" in (info.get("Runtimes") or {}):
-        limits["device_requests"] = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
-    return limits
+
+
+def gpus(info: dict[str, Any]) -> list[Any]:
+    """Ways to ask an engine for all its GPUs, the first to be tried first; none where it offers none.
+
+    Source: Docker Engine API, SystemInfo: Runtimes; DiscoveredDevices (since 1.50), before that CDISpecDirs, which says
+    only that the Container Device Interface was turned on.
+    """
+    from docker.types import DeviceRequest
+
+    ways = [DeviceRequest(count=-1, capabilities=[["gpu"]])] if "nvidia" in (info.get("Runtimes") or {}) else []
+    discovered = info.get("DiscoveredDevices")
+    if discovered is None:
+        named = ["nvidia.com/gpu=all"] if info.get("CDISpecDirs") else []
+    else:
+        named = sorted({str(one.get("ID")) for one in discovered if _GPUS.fullmatch(str(one.get("ID")))})
+    return [*ways, DeviceRequest(driver="cdi", device_ids=named)] if named else ways

@@ -139,10 +139,6 @@ _PACKAGE = re.compile(
     rf"(?:[a-z][a-z-]{{0,20}}::)?({_NAME}(?:\[[a-z0-9,_-]{{1,40}}\])?(?::[a-z0-9]{{2,12}})?)([=<>!~].*)?"
 )
 _SPECIFIER = re.compile(r"(===?|~=|!=|<=|>=|=|<|>)([^=<>!~]+)")
-_SYSTEM_VERSION = (
-    r"(?:\d{1,3}:)?\d[\d.]{0,30}(?i:[a-z]\d?)?(?:[-.+~](?:\d[\d.]{0,15}"
-    r"|(?i:deb|ubuntu|build|bpo|dfsg|ds|rc|git|really|cuda|el|fc|is|b|r)[\d.u+~]{0,12}))*"
-)
 
 
 def installs(command: str) -> Iterator[Install]:
@@ -235,7 +231,7 @@ def _package(word: str, family: str) -> Package | None:
 
 def _version(text: str, family: str) -> str:
     if family in ("apt", "apk", "dnf"):
-        return forms.recorded(text, _SYSTEM_VERSION)
+        return forms.recorded(text, forms.SYSTEM_VERSION)
     stem, star, _ = text.partition(".*")
     version, build = stem, ""
     if family == "conda":

@@ -54,16 +54,18 @@ def inspect(client: DockerClient, name: str, pull: bool) -> Inspected:
     """What the engine knows of an image. One that it lacks is pulled if that was asked for. Raises AuditError."""
     from docker.errors import APIError, ImageNotFound
 
+    words = f"image {name}"
     try:
         with contextlib.suppress(*([ImageNotFound] if pull else [])):
             return dict(client.api.inspect_image(name))
+        words += " cannot be pulled"
         client.images.pull(name)
         return dict(client.api.inspect_image(name))
     except ImageNotFound:
         remedy = "check its name" if pull else "pull it, or let audit do that: --pull"
         raise AuditError(f"the engine has no image {name}; {remedy}") from None
     except (APIError, OSError) as error:
-        raise AuditError(f"image {name}: {engine.reason(error)}") from None
+        raise AuditError(f"{words}: {engine.reason(error)}") from None
 
 
 def short(digest: str) -> str:
@@ -75,16 +77,22 @@ class Outside:
     """The facts of one image, read when the target is complete.
 
     host: gives the host configuration that its containers are started with. container: the one that runs already, as
-    the engine knows it.
+    the engine knows it. gpus_refused: tells whether the engine offers GPUs and could not pass them through.
     """
 
     def __init__(
-        self, client: DockerClient, image: str, host: Callable[[], Inspected], container: Inspected | None = None
+        self,
+        client: DockerClient,
+        image: str,
+        host: Callable[[], Inspected],
+        container: Inspected | None = None,
+        gpus_refused: Callable[[], bool] = lambda: False,
     ) -> None:
         self.client = client
         self.image = image
         self.host = host
         self.container = container
+        self.gpus_refused = gpus_refused
 
     def __call__(self, captured: dict[str, Any], notify: Notify) -> Facts:
         """The facts. captured: the target's part of the report so far; layers are searched only if something was
@@ -100,7 +108,8 @@ class Outside:
 
     def _known(self) -> _Known:
         api = self.client.api
-        return _Known(api.inspect_image(self.image), api.history(self.image), api.info(), api.version(), self.host())
+        told = api.inspect_image(self.image), api.history(self.image), api.info(), api.version()
+        return _Known(*told, self.host(), self.gpus_refused())
 
     def _search(self, known: _Known, captured: dict[str, Any], facts: Reading, notify: Notify) -> int:
         """How many packages and libraries have their layer; each is a fact of its own."""
@@ -122,6 +131,7 @@ class _Known:
     info: Inspected
     version: Inspected
     host: Inspected
+    gpus_refused: bool = False
 
     @property
     def config(self) -> Inspected:
@@ -148,19 +158,21 @@ def _store(known: _Known) -> str:
     return f"containerd: {driver}" if ["driver-type", "io.containerd.snapshotter.v1"] in status else f"graph: {driver}"
 
 
-def _architecture(name: object) -> str:
+def architecture(name: object) -> str:
+    """A machine's or an image's architecture as engines name it."""
     return forms.recorded(_ARCHITECTURES.get(str(name), str(name)), _ARCHITECTURE)
 
 
 def _platform(known: _Known) -> str:
     system = forms.recorded(str(known.image.get("Os", "")), forms.words("linux windows freebsd"))
     variant = forms.recorded(str(known.image.get("Variant") or ""), r"v\d")
-    return "/".join(filter(None, (system, _architecture(known.image.get("Architecture")), variant)))
+    return "/".join(filter(None, (system, architecture(known.image.get("Architecture")), variant)))
 
 
-def _emulated(known: _Known) -> bool:
-    pair = (_architecture(known.image.get("Architecture")), _architecture(known.info.get("Architecture")))
-    return pair[0] != pair[1] and pair not in _BOTH
+def foreign(image: Inspected, info: Inspected) -> tuple[str, str] | None:
+    """The architectures of an image and of its engine's machine, if that cannot execute it itself."""
+    pair = architecture(image.get("Architecture")), architecture(info.get("Architecture"))
+    return pair if pair[0] != pair[1] and pair not in _BOTH else None
 
 
 def _digests(known: _Known) -> list[str]:
@@ -246,6 +258,8 @@ def _network(known: _Known) -> str:
 
 def _gpu(known: _Known) -> bool:
     """Whether the host's driver and its libraries are put into the container: they are in no layer of the image."""
+    if known.gpus_refused:
+        raise Absent("the engine offers GPUs and could not pass them through")
     wanted = [
         capability
         for request in known.host.get("DeviceRequests") or []
@@ -282,7 +296,7 @@ READINGS: tuple[tuple[str, str, Value], ...] = (
     ("image.id", _INSPECT, lambda known: short(known.image["Id"])),
     ("image.store", _INFO, _store),
     ("image.platform", _INSPECT, _platform),
-    ("image.emulated", "image inspect and engine info", _emulated),
+    ("image.emulated", "image inspect and engine info", lambda known: bool(foreign(known.image, known.info))),
     ("image.layers", _INSPECT, lambda known: [short(layer) for layer in known.image["RootFS"]["Layers"]]),
     ("image.digests", _INSPECT, _digests),
     ("image.recipe", _HISTORY, lambda known: history.lines(known.history)),
@@ -306,6 +320,6 @@ READINGS: tuple[tuple[str, str, Value], ...] = (
     ("engine.storage_driver", _INFO, lambda known: forms.recorded(str(known.info.get("Driver", "")), _DRIVER)),
     ("engine.cgroup", _INFO, _cgroup),
     ("engine.rootless", _INFO, lambda known: "name=rootless" in known.security),
-    ("engine.architecture", _INFO, lambda known: _architecture(known.info.get("Architecture"))),
+    ("engine.architecture", _INFO, lambda known: architecture(known.info.get("Architecture"))),
 )
 """Every fact with its source and how it is told from what the engine says."""

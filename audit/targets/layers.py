@@ -30,7 +30,7 @@ _PYTHON = re.compile(r"(?:.*/)?bin/(python\d+\.\d+)$")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the facts of a target name: distributions of Python, owners of mapped libraries, the libraries themselves.
+    """What the facts of a target name: distributions of Python, packages of the system, mapped libraries.
 
     python: the interpreter's file name, "python3.11".
     """
@@ -64,7 +64,7 @@ class Wanted:
 
 def _names(facts: dict[str, Any]) -> Iterator[str]:
     for name, value in facts.items():
-        if match := re.fullmatch(r"packages\.(.+)\.version", name):
+        if match := re.fullmatch(r"(?:system_)?packages\.(.+)\.version", name):
             yield match.group(1)
         elif name.endswith(".owner") and isinstance(value, str):
             yield value.partition(" ")[0]

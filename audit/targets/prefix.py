@@ -34,7 +34,7 @@ class PrefixTarget(Target):
     def start(self) -> Child:
         try:
             return subprocess.Popen(
-                [*self.prefix, self.python, "-c", bundle.LOADER],
+                [*self.command(), "-c", bundle.LOADER],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -45,6 +45,18 @@ class PrefixTarget(Target):
             if self.proven:
                 raise Died("failed", f"cannot be started again: {error.strerror or error}") from None
             raise TargetError(self._unstartable(error)) from None
+
+    def command(self) -> list[str]:
+        """The whole prefix and the interpreter. Variables are put in at its end, so that they reach another machine;
+        but in front of an emulator: what runs in it cannot start a command without leaving it."""
+        if not self.variables:
+            return [*self.prefix, self.python]
+        words = ["env"]
+        for name, value in self.variables.items():
+            words += [f"{name}={value}"] if value else ["-u", name]
+        emulated = (n for n, word in enumerate(self.prefix) if os.path.basename(word).startswith("qemu-"))
+        at = next(emulated, len(self.prefix))
+        return [*self.prefix[:at], *words, *self.prefix[at:], self.python]
 
     def advice(self) -> str:
         if self.prefix and "qemu" in self.prefix[0]:

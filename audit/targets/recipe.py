@@ -69,10 +69,15 @@ class Recipe:
 
     def unpinned(self) -> list[str]:
         """What the recipe leaves open, in words: "FROM debian:bookworm: no digest", "pip install torch: no version"."""
-        found = [f"FROM {shown(base)}: no digest" for base in self.bases if "@sha256:" not in base]
-        for word, rest in self.steps:
-            found += history.unpinned(word, re.sub(r"^(?:--\S+\s+)+", "", rest))
-        return list(dict.fromkeys(found))
+        return left_open(self.bases, self.steps)
+
+
+def left_open(bases: list[str], steps: list[tuple[str, str]]) -> list[str]:
+    """What steps leave open, and images without a digest that they build on, in words."""
+    found = [f"FROM {shown(base)}: no digest" for base in bases if "@sha256:" not in base]
+    for word, rest in steps:
+        found += history.unpinned(word, re.sub(r"^(?:--\S+\s+)+", "", rest))
+    return list(dict.fromkeys(found))
 
 
 def shown(base: str) -> str:
@@ -211,6 +216,8 @@ class Outside:
             return session.capture(session.plan([asked], repeat=1), self.second.launch, told)
         except (session.Died, AuditError) as error:
             return error
+        finally:
+            self.second.close()
 
 
 def _text_digest(text: str) -> str:
@@ -228,12 +235,14 @@ def _measured(again: dict[str, Any] | Exception | None) -> dict[str, Any]:
 
 
 def _packages_changed(captured: dict[str, Any], again: dict[str, Any] | Exception | None) -> list[str]:
-    """Distributions that are not the same in both images."""
+    """Distributions and packages of the system that are not the same in both images."""
     both = [captured["facts"], _measured(again)["facts"]]
-    names = {name for facts in both for name in facts if name.startswith("packages.")}
+    names = {name for facts in both for name in facts if name.startswith(("packages.", "system_packages."))}
     values = {name: [facts.get(name, {}).get("value") for facts in both] for name in names}
-    moved = {name.split(".", 1)[1].rpartition(".")[0] for name, (one, other) in values.items() if one != other}
-    return sorted(moved - {""})
+    moved = {name for name, (one, other) in values.items() if one != other}
+    found = {name.split(".", 1)[1].rpartition(".")[0] for name in moved} - {""}
+    unnamed = "system_packages.digest" in moved and not any(re.match(r"system_packages\..+\.", name) for name in moved)
+    return sorted(found) + (["other system packages"] if unnamed else [])
 
 
 def _results_repeat(captured: dict[str, Any], again: dict[str, Any] | Exception | None) -> bool:

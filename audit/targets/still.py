@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from audit.targets import engine
 from audit.targets.target import Facts
 from probes import environment
+from probes.environment import system_packages
+from probes.environment.sources import databases
 from probes.facts import Absent
 from probes.facts import Facts as Reading
 
@@ -29,7 +31,7 @@ SOURCE = "image, not run"
 
 NO_PYTHON = "no Python in the image"
 
-_SMALL, _LARGE = 1 << 20, 32 << 20
+_SMALL, _LARGE = 1 << 20, databases.LARGEST
 """Bytes of a text file, and of a library or a package database, that are read at most."""
 
 _LINKS = 16
@@ -50,13 +52,8 @@ _MUSL = [
 _GLIBC_VERSION = re.compile(rb"GNU C Library [^\n]{0,99}release version (\d+\.\d+)")
 _MUSL_VERSION = re.compile(rb"\0(\d+\.\d+\.\d+[^\0]{0,16})\0")
 
-_DPKG = re.compile(rb"^Package: libc6\n(?:[^\n]+\n)*?Version: ([\d.]+)", re.MULTILINE)
-_APK = re.compile(rb"^P:musl\n(?:[^\n]+\n)*?V:([\d.]+)", re.MULTILINE)
-_DATABASES = (
-    ("/var/lib/dpkg/status", "glibc", _DPKG),
-    ("/var/lib/dpkg/status.d/libc6", "glibc", _DPKG),  # distroless images have a file a package
-    ("/lib/apk/db/installed", "musl", _APK),
-)
+_C_LIBRARIES = (("libc6", "glibc"), ("musl", "musl"))
+"""The packages that bring them."""
 
 
 def facts(client: DockerClient, container: str) -> Facts:
@@ -75,6 +72,7 @@ def facts(client: DockerClient, container: str) -> Facts:
     else:
         for name, value in zip(("libc.name", "libc.version"), library, strict=True):
             found.add(name, value, SOURCE)
+    system_packages.record(found, files.database, SOURCE)
     if files.lost:
         raise files.lost
     for facet in environment.SCOPES["machine"]:
@@ -115,10 +113,10 @@ def _c_library(files: Files) -> tuple[str, str]:
         with contextlib.suppress(FileNotFoundError):
             if match := pattern.search(files.first(*paths, limit=_LARGE)):
                 return name, match[1].decode("ascii", "replace")
-    for path, name, entry in _DATABASES:
-        with contextlib.suppress(FileNotFoundError):
-            if match := entry.search(files.data(path, _LARGE)):
-                return name, match[1].decode("ascii", "replace")
+    installed = databases.packages(files.database)
+    for package, name in _C_LIBRARIES:
+        if version := re.match(r"\d+(?:\.\d+)+", installed.get(package, "")):
+            return name, version[0]
     raise Absent("no C library in the image")
 
 
@@ -137,22 +135,28 @@ class Files:
                 return self.data(path, limit)
         raise FileNotFoundError(paths[0])
 
-    def data(self, path: str, limit: int) -> bytes:
-        """The content of a file. Raises FileNotFoundError, tarfile.TarError; Absent for what is none or too large."""
+    def data(self, path: str, limit: int, folder: bool = False) -> bytes:
+        """The content of a file. Raises FileNotFoundError, tarfile.TarError; Absent for what is none or too large.
+
+        folder: of a folder, the contents of its files, with an empty line between."""
         for _ in range(_LINKS):
-            found = self._read(path, limit)
+            found = self._read(path, limit, folder)
             if isinstance(found, bytes):
                 return found
             path = posixpath.normpath(posixpath.join(posixpath.dirname(path), found))
         raise Absent("too many links")
 
-    def _read(self, path: str, limit: int) -> bytes | str:
+    def database(self, path: str) -> bytes:
+        """A package database, as `databases.packages` has it read. Raises what `data` raises."""
+        return self.data(path, _LARGE, folder=True)
+
+    def _read(self, path: str, limit: int, folder: bool) -> bytes | str:
         """The content of a file, or where a link leads to."""
         if self.lost:
             raise self.lost
         try:
             with engine.get(self.client, f"/containers/{self.container}/archive", {"path": path}) as answer:
-                return _member(_Bounded(answer.iter_content(1 << 16), limit + _SMALL), limit)
+                return _content(_Bounded(answer.iter_content(1 << 16), limit + _SMALL), limit, folder)
         except OSError as error:
             if engine.refused(error) and "No such container" not in str(error):
                 raise FileNotFoundError(path) from None
@@ -161,20 +165,27 @@ class Files:
             raise
 
 
-def _member(stream: Any, limit: int) -> bytes | str:
-    """The first entry of a tar stream: its content, or where it leads to. Its name is not looked at."""
+def _content(stream: Any, limit: int, folder: bool) -> bytes | str:
+    """The first entry of a tar stream: its content, or where it leads to; of a folder what is in it. No name is
+    looked at."""
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         member = archive.next()
         if member is None:
             raise FileNotFoundError
         if member.issym() or member.islnk():
             return member.linkname
-        content = archive.extractfile(member) if member.isreg() else None
-        if content is None:
-            raise Absent("no file, but a folder or a device")
-        if member.size > limit:
-            raise Absent(f"larger than {limit >> 20} MiB")
-        return content.read(limit)
+        if folder and member.isdir():
+            return b"\n\n".join(_file(archive, one, limit) for one in archive if one.isreg())
+        return _file(archive, member, limit)
+
+
+def _file(archive: tarfile.TarFile, member: tarfile.TarInfo, limit: int) -> bytes:
+    content = archive.extractfile(member) if member.isreg() else None
+    if content is None:
+        raise Absent("no file, but a folder or a device")
+    if member.size > limit:
+        raise Absent(f"larger than {limit >> 20} MiB")
+    return content.read(limit)
 
 
 class _Bounded(io.RawIOBase):

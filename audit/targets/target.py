@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 from audit.errors import TargetError
 from audit.targets import bundle
@@ -18,6 +19,7 @@ Facts = dict[str, dict[str, Any]]
 """Facts as they stand in a report: {"value", "source"}, or {"status", "reason"} where there is none."""
 
 _FLOOR = ".".join(map(str, FLOOR))
+_T = TypeVar("_T", bound="Target")
 
 
 class Target(ABC):
@@ -26,6 +28,8 @@ class Target(ABC):
     def __init__(self, seconds: float = SECONDS_WITHOUT_PROGRESS) -> None:
         self.seconds = seconds
         self.proven = False  # that it is a Python which runs the probes
+        self.variables: dict[str, str] = {}
+        self.calls: dict[str, str] = {}
 
     @property
     @abstractmethod
@@ -38,7 +42,19 @@ class Target(ABC):
 
     @abstractmethod
     def end(self, child: Child) -> None:
-        """Whatever happened, the child and all that it started are gone afterwards."""
+        """Whatever happened, the child and all that it started are gone before another is started, or after `close`."""
+
+    def prepare(self) -> None:  # noqa: B027 - nothing to do for most
+        """Begin to start the first child, beside whatever this process does; `close` ends one that was not needed."""
+
+    def close(self) -> None:  # noqa: B027
+        """When the last child has ended: nothing of this target is left afterwards."""
+
+    def under(self: _T, variables: Mapping[str, str], calls: Mapping[str, str]) -> _T:
+        """This target whose children have these variables ("": taken out) and make these calls (`probes/calls.py`)."""
+        other = copy.copy(self)
+        other.variables, other.calls = dict(variables), dict(calls)
+        return other
 
     def death(self, status: int) -> str:
         """A dead child's status in words."""
@@ -54,6 +70,8 @@ class Target(ABC):
         Raises TargetError if it is no usable Python, Died if it ends or falls silent before its last record.
         """
         token = "audit-" + secrets.token_hex(8)
+        if self.calls:
+            request = {**request, "calls": self.calls}
         with interrupts.held():  # no signal may come between a start and its end
             child = self.start()
             try:

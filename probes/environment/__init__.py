@@ -26,6 +26,7 @@ SCOPES: Dict[str, Tuple[str, ...]] = {
         "libc",
         "python",
         "packages",
+        "system_packages",
         "locale",
         "variables",
         "nvml",

@@ -16,6 +16,8 @@ _CORES_PER_SM = {"6.0": 64, "7.0": 64, "7.2": 64, "7.5": 64, "8.0": 64}
 _CORES_PER_SM_DEFAULT = 128
 _OLDEST_KNOWN = 5
 
+_MISMATCH = 18  # NVML_ERROR_LIB_RM_VERSION_MISMATCH, which older pynvml do not name
+
 
 def capture(facts: Facts, options: Any = None) -> None:
     """Record this facet's facts, or for each of NAMES why there is none."""
@@ -60,6 +62,8 @@ def _asked(nvml: Any, function: Callable[..., Any], *arguments: Any) -> Any:
             raise Absent("this driver or GPU does not support it") from None
         if code in (nvml.NVML_ERROR_LIBRARY_NOT_FOUND, nvml.NVML_ERROR_DRIVER_NOT_LOADED):
             raise Absent("no NVIDIA driver here") from None
+        if code == _MISMATCH:
+            raise Absent("NVIDIA's library is not of the kernel module's version: update both, or restart") from None
         if code == nvml.NVML_ERROR_NO_PERMISSION:
             raise PermissionError("the driver denies it") from None
         if code == nvml.NVML_ERROR_TIMEOUT:

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import Any, Callable, List, NamedTuple, Tuple
 
 from .. import inputs
-from ..facts import Absent
+from ..facts import Absent, Wrong
 from . import Operator
 
 COUNT = 4099
@@ -270,9 +270,44 @@ def _values(np: Any, dtype: str) -> Any:
     return _unit(dtype) if dtype.startswith("float") else _integers(np, dtype)
 
 
+_KTH = 2000
+
+
+def _sorted(np: Any, values: Any) -> Any:
+    found = np.sort(values)
+    _rightly(not (found[1:] < found[:-1]).any(), "not sorted")
+    return found
+
+
+def _argsorted(np: Any, values: Any) -> Any:
+    """Which of equal values comes first is the code path's choice; that they are in order is not."""
+    found = np.argsort(values)
+    _all_once(np, found)
+    _rightly(not (values[found][1:] < values[found][:-1]).any(), "not sorted")
+    return found
+
+
+def _argpartitioned(np: Any, values: Any) -> Any:
+    found = np.argpartition(values, _KTH)
+    _all_once(np, found)
+    parted = values[found]
+    _rightly(parted[:_KTH].max() <= parted[_KTH] <= parted[_KTH:].min(), "not parted at the element")
+    return found
+
+
+def _all_once(np: Any, found: Any) -> None:
+    _rightly((np.bincount(found, minlength=len(found)) == 1).all(), "not every element once")
+
+
+def _rightly(holds: Any, otherwise: str) -> None:
+    """Emulators, and CPUs that corrupt data, give results that are no result of any code path."""
+    if not holds:
+        raise Wrong("its result is wrong on this machine: " + otherwise)
+
+
 ORDERS = (
-    Computation("sort", lambda np, d: np.sort(_values(np, d)), (), True, _SORTED),
-    Computation("argsort", lambda np, d: np.argsort(_values(np, d)), (), False, _SORTED),
+    Computation("sort", lambda np, d: _sorted(np, _values(np, d)), (), True, _SORTED),
+    Computation("argsort", lambda np, d: _argsorted(np, _values(np, d)), (), False, _SORTED),
     Computation(
         "argsort.stable",
         lambda np, d: np.argsort(_values(np, d), kind="stable"),
@@ -280,17 +315,17 @@ ORDERS = (
         True,
         ("float64", *_WHOLE),
     ),
-    Computation("argsort.ties", lambda np, d: np.argsort(np.floor(_unit(d) * 20)), (), False),
+    Computation("argsort.ties", lambda np, d: _argsorted(np, np.floor(_unit(d) * 20)), (), False),
     Computation(
         "partition",
-        lambda np, d: np.partition(_values(np, d), 2000),
+        lambda np, d: np.partition(_values(np, d), _KTH),
         (),
         False,
         ("float32", "float64", *_WHOLE),
     ),
     Computation(
         "argpartition",
-        lambda np, d: np.argpartition(_values(np, d), 2000),
+        lambda np, d: _argpartitioned(np, _values(np, d)),
         (),
         False,
         ("float32", "float64", *_WHOLE),

@@ -1,6 +1,6 @@
 """Reports and comparisons as text. A format is one file and one line of `_FORMATS`; all of them show the same pages.
 
-A format's file has the functions `run_summary`, `show`, `sharing` and `diff`; it is imported when it is asked for.
+A format's file has the functions of `Renderer`; it is imported when it is asked for.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from ..comparison import Comparison
 from ..report import Report
+from ..reproduction import Reproduction
+from ..variation import Variation
 
 if TYPE_CHECKING:
     from .pages.run import RunSummary
@@ -35,6 +37,10 @@ class Renderer(Protocol):
 
     def diff(self, comparison: Comparison, all: bool = False, color: bool = False) -> str: ...
 
+    def reproduction(self, one: Reproduction, all: bool = False, color: bool = False) -> str: ...
+
+    def variation(self, one: Variation, all: bool = False, color: bool = False) -> str: ...
+
 
 def renderer(format: str) -> Renderer:
     """The functions of one format. Raises KeyError for a format that is not in FORMATS."""
@@ -59,3 +65,13 @@ def sharing(report: Report, file: str, format: str = "terminal", *, color: bool 
 def diff(comparison: Comparison, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:
     """One comparison for a person. all: every difference, not only what decides the answer."""
     return renderer(format).diff(comparison, all, color)
+
+
+def reproduction(one: Reproduction, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:
+    """What `audit reproduce` found, for a person. all: every try."""
+    return renderer(format).reproduction(one, all, color)
+
+
+def variation(one: Variation, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:
+    """What `audit vary` found, for a person. all: every setting by itself."""
+    return renderer(format).variation(one, all, color)

@@ -6,6 +6,8 @@ import msgspec
 
 from ..comparison import Comparison
 from ..report import Report
+from ..reproduction import Reproduction
+from ..variation import Variation
 from . import escape
 from .pages import measured
 from .pages import sharing as shared
@@ -58,6 +60,16 @@ def sharing(report: Report, file: str, color: bool = False) -> str:
 def diff(comparison: Comparison, all: bool = False, color: bool = False) -> str:
     """The whole comparison; `all` makes no difference, because nothing is left out."""
     return _text(comparison)
+
+
+def reproduction(one: Reproduction, all: bool = False, color: bool = False) -> str:
+    """The whole reproduction, with the digests of its children."""
+    return _text(one)
+
+
+def variation(one: Variation, all: bool = False, color: bool = False) -> str:
+    """The whole variation; `all` makes no difference, because nothing is left out."""
+    return _text(one)
 
 
 def _text(value: object) -> str:

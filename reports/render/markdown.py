@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from ..comparison import Comparison
 from ..report import Report
+from ..reproduction import Reproduction
+from ..variation import Variation
 from . import escape
 from .pages.diff import diff_page
 from .pages.page import Block, Code, Page, Row, Section
+from .pages.reproduction import reproduction_page
 from .pages.run import RunSummary, pasted, run_page
 from .pages.sharing import sharing_page
 from .pages.show import show_page
+from .pages.variation import variation_page
 
 
 def run_summary(report: Report, facts: RunSummary, color: bool = False) -> str:
@@ -30,6 +34,16 @@ def sharing(report: Report, file: str, color: bool = False) -> str:
 def diff(comparison: Comparison, all: bool = False, color: bool = False) -> str:
     """One comparison. all: every difference."""
     return write(diff_page(comparison, all))
+
+
+def reproduction(one: Reproduction, all: bool = False, color: bool = False) -> str:
+    """One reproduction. all: every try."""
+    return write(reproduction_page(one, all))
+
+
+def variation(one: Variation, all: bool = False, color: bool = False) -> str:
+    """One variation. all: every setting by itself."""
+    return write(variation_page(one, all))
 
 
 def write(page: Page) -> str:

@@ -9,12 +9,16 @@ from typing import NamedTuple
 
 from ..comparison import Comparison
 from ..report import Report
+from ..reproduction import Reproduction
+from ..variation import Variation
 from . import escape, layout
 from .pages.diff import diff_page
 from .pages.page import Block, Page, Section, fit
+from .pages.reproduction import reproduction_page
 from .pages.run import RunSummary, run_page
 from .pages.sharing import sharing_page
 from .pages.show import show_page
+from .pages.variation import variation_page
 
 LINES = 25
 """The most that `audit diff` prints before --all: what fits on a screen without scrolling."""
@@ -53,7 +57,20 @@ def sharing(report: Report, file: str, color: bool = False) -> str:
 
 def diff(comparison: Comparison, all: bool = False, color: bool = False) -> str:
     """What `audit diff` prints: at most 25 lines, or with `all` everything that is known."""
-    page = diff_page(comparison, all)
+    return _whole_or_fitted(diff_page(comparison, all), all, color)
+
+
+def reproduction(one: Reproduction, all: bool = False, color: bool = False) -> str:
+    """What `audit reproduce` prints, also in at most 25 lines without `all`."""
+    return _whole_or_fitted(reproduction_page(one, all), all, color)
+
+
+def variation(one: Variation, all: bool = False, color: bool = False) -> str:
+    """What `audit vary` prints, also in at most 25 lines without `all`."""
+    return _whole_or_fitted(variation_page(one, all), all, color)
+
+
+def _whole_or_fitted(page: Page, all: bool, color: bool) -> str:
     if all:
         return write(page, color, width=layout.WIDE)
     return write(fit(page, LINES, lambda shorter: len(_lines(shorter))), color, LINES)
@@ -113,15 +130,29 @@ def _block(block: Block, indent: int, label: int, width: int) -> list[Line]:
         table.insert(0, (_clean(block.label), header, "dim"))
     elif not table[0][0]:
         table[0] = (_clean(block.label), *table[0][1:])
-    column_widths = layout.widths([cells for _, cells, _ in table], width - indent - label)
+    column_widths, notes = _widths([cells for _, cells, _ in table], width - indent - label, bool(header))
     lines = []
-    for mark, cells, style in table:
-        for text in layout.columns(cells, column_widths):
+    for (mark, cells, style), note in zip(table, notes, strict=True):
+        for text in [*layout.columns(cells[: len(column_widths)], column_widths), *note]:
             lines.append(Line((" " * indent + layout.pad(mark, label) + text).rstrip(), style))
             mark = ""
     if header and block.left_out:
         lines.append(Line(" " * (indent + label) + f"... {block.left_out} more (--all)", "dim"))
     return lines
+
+
+def _widths(rows: list[list[str]], width: int, named: bool) -> tuple[list[int], list[list[str]]]:
+    """The columns' widths, and for each row the lines below it. named: the first row is a header.
+
+    Where long names leave no room for the sentences of the last column, these stand below their rows.
+    """
+    found = layout.widths(rows, width)
+    fits = all(layout.cell_width(row[-1]) <= found[-1] for row in rows)
+    if not named or len(found) < 3 or found[-1] > layout.NARROWEST or fits:
+        return found, [[] for _ in rows]
+    below = [layout.wrap(row[-1], width - layout.GAP) if row[-1] else [] for row in rows[1:]]
+    notes = [[" " * layout.GAP + text for text in texts] for texts in below]
+    return layout.widths([row[:-1] for row in rows], width), [[], *notes]
 
 
 def _styled(lines: list[Line]) -> str:

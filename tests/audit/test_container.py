@@ -3,6 +3,7 @@ images that have none."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -54,7 +55,8 @@ def image_target(client: DockerClient, name: str, python: str | None = None) -> 
 
 
 def version(target: ImageTarget | RunningTarget) -> str:
-    return next(str(one["start"]["python"]) for one in target.launch({"work": "facts"}) if "start" in one)
+    with contextlib.closing(target):
+        return next(str(one["start"]["python"]) for one in target.launch({"work": "facts"}) if "start" in one)
 
 
 # -- which interpreter ------------------------------------------------------------------------------------------------
@@ -186,6 +188,7 @@ def test_the_limits_of_our_containers(engine: DockerClient) -> None:
         assert found["Config"]["Labels"][engines.LABEL] == engines.owner()
     finally:
         target.end(child)
+        target.close()
 
 
 def test_no_thread_and_no_descriptor_is_left_by_children(engine: DockerClient) -> None:
@@ -200,24 +203,18 @@ def test_no_thread_and_no_descriptor_is_left_by_children(engine: DockerClient) -
     assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
-def test_a_gpu_that_is_not_there_after_all_is_done_without(engine: DockerClient) -> None:
-    from docker.types import DeviceRequest
-
-    target = image_target(engine, "audit-bookworm")
-    target.limits["device_requests"] = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
-    assert version(target).startswith("3.11")
-    assert "device_requests" not in target.limits
-
-
 # -- images that are not run ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("image", RELEASES)
 def test_an_images_files_tell_what_its_probes_tell(image: str, engine: DockerClient) -> None:
     target = image_target(engine, image)
-    facts = next(one["machine"] for one in target.launch({"work": "facts", "machine": True}) if "machine" in one)
+    with contextlib.closing(target):
+        facts = next(one["machine"] for one in target.launch({"work": "facts", "machine": True}) if "machine" in one)
     read = target.still()
-    for name in ("os.release", "os.variant", "libc.name", "libc.version"):
+    packages = [name for name in facts if name.startswith("system_packages.")]
+    assert {f"system_packages.{name}.version" for name in ("libc6", "libblas3", "python3-numpy")} < {*packages}
+    for name in ("os.release", "os.variant", "libc.name", "libc.version", *packages):
         assert read[name] == {"value": facts[name]["value"], "source": still.SOURCE}
     assert read["python.version"] == {"status": "absent", "reason": still.NO_PYTHON}
     assert set(read) <= set(facts)
@@ -252,6 +249,28 @@ def test_a_c_library_that_only_the_package_database_tells(
 ) -> None:
     read = image_target(images.client, images.scratch(request.node.callspec.id, {path: content})).still()
     assert f"{read['libc.name'].get('value')} {read['libc.version'].get('value')}" == library
+    assert read["system_packages.count"]["value"] == content.count("Version: ") + content.count("V:")
+
+
+def test_the_packages_of_a_distroless_image(images: Images) -> None:
+    """A file each, beside digests and a link; a package of somebody's own is counted and not named."""
+    folder = "var/lib/dpkg/status.d/"
+    files: dict[str, Any] = {
+        folder + "libc6": "Package: libc6\nVersion: 2.36-9+deb12u10\n",
+        folder + "libc6.md5sums": "0123456789abcdef  usr/share/doc/libc6/copyright\n",
+        folder + "libgomp1": "Package: libgomp1\nVersion: 12.2.0-14",
+        folder + "qz7kanari": "Package: qz7kanari\nVersion: 1\n",
+        folder + "z": ("../../../../../../../../../etc/passwd",),
+    }
+    read = image_target(images.client, images.scratch("distroless-packages", files)).still()
+    told = {name: fact["value"] for name, fact in read.items() if name.startswith("system_packages.")}
+    assert told.pop("system_packages.digest")
+    assert told == {
+        "system_packages.count": 3,
+        "system_packages.libc6.version": "2.36-9+deb12u10",
+        "system_packages.libgomp1.version": "12.2.0-14",
+    }
+    assert "qz7kanari" not in json.dumps(read)
 
 
 def test_links_stay_inside_and_huge_files_are_not_read(images: Images) -> None:

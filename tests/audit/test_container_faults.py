@@ -112,9 +112,12 @@ REFUSED = [
     Fault("no-engine", "no engine listens: refused before anything is measured",
           "DOCKER_HOST=unix:///nowhere/docker.sock run --container $GOOD -o x.json", 2, "no container engine answers"),
     Fault("no-permission", "the engine's socket belongs to others: refused, with what to do",
-          "$AS_OTHER ./bin/run --container $GOOD -o /tmp/x.json", 2, "you may not use its socket"),
+          "$AS_OTHER ./bin/run --container $GOOD -o x.json", 2, "you may not use its socket"),
     Fault("no-image", "the engine has no such image: refused, and nothing is pulled",
           "run --container no/such:image -o x.json", 2, "pull it, or let audit do that: --pull"),
+    Fault("no-registry", "an image is to be pulled and its registry does not answer: refused",
+          "run --container 127.0.0.1:1/x:1 --pull -o x.json", 2, "image 127.0.0.1:1/x:1 cannot be pulled: "),
+    Fault("no-name", "an image's name is empty: refused", "run --container '' -o x.json", 2, "--container is empty"),
     Fault("no-container", "the engine has no such container: refused", "run --exec nosuch -o x.json", 2,
           "the engine has no container nosuch"),
     Fault("stopped", "the container is stopped: refused, with its image", "run --exec $C -o x.json", 2,
@@ -238,6 +241,11 @@ class Place:
                 break
             time.sleep(0.05)
         return running + [one for one in self.images.containers() if "audit-c-" not in one]
+
+    def end_processes(self) -> None:
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            if self._mine(path):
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
     def _mine(self, path: Path) -> bool:
         with contextlib.suppress(OSError):
@@ -470,6 +478,54 @@ def test_an_interruption(case: Interruption, place: Place) -> None:
         assert words in "; ".join(part.incomplete)
 
 
+def gone(place: Place) -> None:
+    """Wait until nothing is left, or for half a minute."""
+    deadline = time.monotonic() + 30
+    while place.left() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
+AHEAD = """
+import os, time
+write = os.write
+def halting(descriptor, data):
+    if b'"machine"' in bytes(data):
+        open(os.environ["HALTED"], "w").close()
+        time.sleep(1000 if os.environ["HOW"] != "dies" else 2)
+        os._exit(9)
+    return write(descriptor, data)
+os.write = halting
+"""
+"""A host's interpreter that stops before its facts: beside it the first container is started already."""
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "words"),
+    [
+        ("dies", 2, "exit status 9"),
+        ("interrupted", 2, "interrupted; nothing was written"),
+        ("killed", -signal.SIGKILL, ""),
+    ],
+)
+def test_a_container_that_was_started_ahead_is_removed(how: str, status: int, words: str, place: Place) -> None:
+    (place.folder / "sitecustomize.py").write_text(AHEAD)
+    via = f"--via 'env PYTHONPATH={place.folder}' --python {sys.executable}"
+    command = f"exec run {via} --container {place.names['GOOD']} --container {place.names['EMPTY']} -o x.json"
+    flag = place.folder / "halted"
+    process = place.start(command, HALTED=str(flag), HOW=how)
+    wait_for(lambda: flag.exists() and any(" Up " in one for one in place.images.containers()), process)
+    if how != "dies":
+        process.send_signal(signal.SIGKILL if how == "killed" else signal.SIGINT)
+    found, errors = ended(process)
+    assert (found, errors.count("\n")) == (status, bool(words)), errors
+    assert words in errors
+    if how == "killed":  # the connection to the container's input ends with the auditor, and Python there with it
+        place.end_processes()
+        gone(place)
+    assert place.left() == []
+    assert not (place.folder / "x.json").exists()
+
+
 def test_a_killed_auditor_leaves_no_container_that_hangs(place: Place) -> None:
     """SIGKILL: nothing of the auditor can act any more. What hangs inside ends itself soon after the limit."""
     image = place.names["HALTS"]
@@ -477,9 +533,7 @@ def test_a_killed_auditor_leaves_no_container_that_hangs(place: Place) -> None:
     wait_for(lambda: halted_inside(place.images.client, image), process)
     process.kill()
     ended(process)
-    deadline = time.monotonic() + 30
-    while place.left() and time.monotonic() < deadline:
-        time.sleep(0.2)
+    gone(place)
     assert place.left() == []
 
 

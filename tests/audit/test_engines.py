@@ -403,6 +403,8 @@ def test_a_sif_file_is_run_by_apptainer_or_singularity(
     assert target.facts["python.user_site"].value is True
     assert target.facts["packages.leaky.version"].value == "1.0"
     assert target.facts["variables.OMP_DYNAMIC"].value == "FALSE"
+    assert target.facts["container.user_packages"].value == ["leaky 1.0"]
+    assert "OMP_DYNAMIC=FALSE" in str(target.facts["container.inherited"].value)
 
 
 def test_without_apptainer_or_the_file_it_is_one_line(tmp_path: Path) -> None:

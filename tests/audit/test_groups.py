@@ -186,21 +186,6 @@ def test_what_one_of_three_cannot_say_is_compared_among_the_others() -> None:
     assert pair.differences == []
 
 
-def test_images_are_told_to_be_one_or_not() -> None:
-    def image(label: str, *layers: str) -> Measured:
-        one = side(label, ({"libm.exp": "aaaaaaaa"}, {}, {}))
-        facts = {**one.target.facts, "image.layers": Fact(list(layers))}
-        return dataclasses.replace(one, target=msgspec.structs.replace(one.target, facts=facts))
-
-    assert compare([image("a", "x", "y"), image("b", "x", "y")]).notes == [
-        "one image (2 layers): what differs is under it (CPU, kernel, driver, limits)"
-    ]
-    assert compare([image("a", "x", "y"), image("b", "x", "z", "w")]).notes == [
-        "not one image: of 2 and 3 layers the first 1 are the same"
-    ]
-    assert compare([image("a", "x"), side("b", ({"libm.exp": "aaaaaaaa"}, {}, {}))]).notes == []
-
-
 def test_what_lacks_an_operator_and_has_another_joins_all_the_same() -> None:
     here: Made = ({"libm.exp": "aaaaaaaa", "libm.log": "aaaaaaaa"}, {}, {})
     there: Made = ({"libm.exp": "aaaaaaaa", "libm.sin": "aaaaaaaa"}, {}, {})

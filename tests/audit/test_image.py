@@ -182,9 +182,10 @@ def test_what_an_engine_leaves_out_costs_no_other_fact() -> None:
 
 
 def test_every_fact_has_its_row_and_every_row_its_fact() -> None:
-    from audit.targets import recipe
+    from audit.targets import recipe, sif
 
-    given = {name for name, _, _ in image.READINGS} | {"image.layers_searched", "image.*.layer"} | recipe.NAMES
+    given = {name for name, _, _ in image.READINGS} | {"image.layers_searched", "image.*.layer"}
+    given |= recipe.NAMES | sif.NAMES
     rows = {row.fact for row in catalogue().rows if row.only == "engine"}
     assert rows == given
     assert {row.kind for row in catalogue().rows if row.only == "engine"} == {"identity", "performance"}

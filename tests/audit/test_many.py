@@ -203,4 +203,5 @@ def test_targets_of_one_report_go_by_their_own_names(tmp_path: Path, capsys: pyt
         assert status == 1
         assert [one["label"] for one in found["reports"]] == ["host", "my/image:1"]
         # What is in an image is changed by its recipe: the experiment is one for the host.
-        assert found["next"].startswith("on host:  env OPENBLAS_CORETYPE=Haswell ")
+        assert found["next"].startswith("on host:  audit reproduce ")
+        assert "both.json#my/image:1" in found["next"]

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import pytest
@@ -88,6 +88,22 @@ def test_what_cannot_be_built_is_refused_in_one_line(tmp_path: Path, monkeypatch
     ):
         with pytest.raises(AuditError, match=words):
             recipe.read(str(folder))
+
+
+def test_what_changed_between_builds_names_what_it_can() -> None:
+    def build(**facts: str) -> dict[str, Any]:
+        return {"facts": {name.replace("__", "."): {"value": value} for name, value in facts.items()}}
+
+    def changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+        return recipe._packages_changed(before, after)
+
+    one = build(packages__six__version="1", system_packages__libc6__version="1", system_packages__digest="a")
+    assert changed(one, one) == []
+    assert changed(one, build(packages__six__version="2", system_packages__libc6__version="1",
+                              system_packages__digest="b")) == ["six", "other system packages"]  # fmt: skip
+    assert changed(one, build(packages__six__version="1", system_packages__libc6__version="2",
+                              system_packages__digest="b")) == ["libc6"]  # fmt: skip
+    assert changed(one, build(system_packages__libc6__version="1", system_packages__digest="a")) == ["six"]
 
 
 # -- building ---------------------------------------------------------------------------------------------------------
@@ -214,13 +230,14 @@ def test_a_recipe_that_only_sets_a_variable_is_found_out(openblas: str, tmp_path
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("FROM audit-bookworm\nRUN echo fine && printf 'last \\033[31m words\\n' && exit 3\n",
-         "dockerfile:mine: build 1 of 2, step 2: exit status 3; it said: last \\x1b[31m words"),
+        ("FROM audit-bookworm\nRUN echo fine && printf 'last \\033]0; \\033[31mwords\\n' && exit 3\n",
+         "dockerfile:mine: build 1 of 2, step 2: exit status 3; it said: last \\x1b]0; words"),
+        ("FROM audit-bookworm\nRUN echo begun; echo oops >&2; exit 7\n", "step 2: exit status 7; it said: oops"),
         ("FROM audit-bookworm\nRUM x\n", "unknown instruction: RUM"),
         ("FROM audit-bookworm\nRUN --mount=type=cache,target=/x true\n", "--container IMAGE"),
         ("FROM no-such-image:1\n", "the engine has no image no-such-image:1; pull it"),
     ],
-    ids=["status", "syntax", "buildkit", "base"],
+    ids=["status", "coloured", "syntax", "buildkit", "base"],
 )  # fmt: skip
 def test_a_build_that_fails_is_one_line(text: str, words: str, tmp_path: Path) -> None:
     folder = written(tmp_path / "mine", text)

@@ -18,10 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 with atheris.instrument_imports(include=["reports"]):
-    from reports import codec, render, source
+    from reports import codec, parts, render, source
     from reports.comparison import Comparison
 
 from fixtures import hostile  # noqa: E402
+
+MET = parts.Parts()
+parts.SMALLEST = 1
 
 
 def one(data: bytes) -> None:
@@ -32,7 +35,8 @@ def one(data: bytes) -> None:
     except codec.CodecError as error:
         refused(str(error))
         return
-    quick = codec._as_written(data)
+    quick = codec._as_written(data, MET)
+    assert quick in (None, codec._as_written(data, parts.Parts()))
     assert quick is None or quick == codec._in_any_form("f", data, True)[0]
     for form in render.FORMATS:
         text = render.diff(found, form) if isinstance(found, Comparison) else render.show(found, form)

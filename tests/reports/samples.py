@@ -22,6 +22,8 @@ from reports.comparison import (
     FirstDivergence,
     Group,
     Hazard,
+    ImagePackage,
+    Images,
     JobResult,
     NotCompared,
     OperatorDifference,
@@ -437,8 +439,21 @@ def same() -> Comparison:
     return comparison(environment=Environment(FACTS[6:], [], same=411))
 
 
+def rebuilt_images() -> Comparison:
+    """One recipe built twice: its base moved on, and a package that it does not pin."""
+    on_4 = "4 of 5: RUN pip install numpy"
+    packages = [
+        ImagePackage("numpy", ["1.21.2", "2.4.6"], [on_4, on_4], "packages.numpy.version"),
+        ImagePackage("libopenblas0-pthread", ["0.3.17+ds-1", "0.3.31+ds-2"], ["1 of 5: (imported)"] * 2,
+                     "system_packages.libopenblas0-pthread.version"),
+        ImagePackage("scipy", ["1.11.4", None], [on_4, None], "packages.scipy.version"),
+    ]  # fmt: skip
+    return diverged(images=Images([5, 5], 0, ["recipe.base"], packages))
+
+
 COMPARISONS = {
     "diverged": diverged,
+    "rebuilt_images": rebuilt_images,
     "agree": agree,
     "same": same,
     "facts_only": facts_only,
@@ -560,11 +575,28 @@ def broken_target() -> Target:
     return target(via="qemu-x86_64-static", jobs=[dead], incomplete=["job numpy: SIGSEGV"])
 
 
+def recipe_target() -> Target:
+    """A Dockerfile, built twice, that leaves open what it installs."""
+    values: dict[str, Any] = {
+        "recipe.layers_repeat": False,
+        "recipe.layers_changed": ["2 of 5", "4 of 5", "5 of 5"],
+        "recipe.packages_changed": ["numpy", "other system packages"],
+        "recipe.results_repeat": False,
+        "recipe.unpinned": ["FROM debian:12: no digest", "pip install torch: no version", "pip install x: no version"],
+        "image.unpinned": ["pip install torch: no version", "apt-get upgrade: no versions", "pip install y>1: no exact"
+                           " version"],
+    }  # fmt: skip
+    return target(
+        name="dockerfile:train", facts={**facts(), **{name: Fact(value, "x") for name, value in values.items()}}
+    )
+
+
 REPORTS = {
     "repeatable": lambda: report(),
     "not_repeatable": lambda: report(shaky_target()),
     "facts_only": lambda: report(facts_target()),
     "incomplete": lambda: report(broken_target()),
     "once": lambda: report(target(jobs=[reference_job("numpy", runs=1, repeats=[])], battery=None)),
+    "recipe": lambda: report(recipe_target()),
     "two_targets": lambda: report(target(), target(name="python:3.12-slim", chosen="the image's python3")),
 }

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from fixtures import hostile
+from fixtures import hostile, many
 from probes import assemble
-from reports import codec, misfits, source
+from reports import codec, misfits, parts, source
 from reports.comparison import Comparison
+from reports.parts import Parts
+from reports.report import Report
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -108,10 +111,22 @@ def slowly(data: bytes) -> Any:
         return f"r.json: nested too deeply to be a report; {source.AGAIN}"
 
 
+MET = Parts()
+"""Of all that these tests read before."""
+
+
+@pytest.fixture(autouse=True)
+def small_parts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "SMALLEST", 1)
+
+
 def agree(data: bytes) -> bool:
-    """Both ways say the same; whether the quick one was enough."""
+    """Both ways say the same, whatever was read before; whether the quick one was enough."""
     assert answer(lambda: codec.decode("r.json", data)) == slowly(data)
-    return codec._as_written(data) is not None
+    quick = codec._as_written(data, Parts())
+    for _ in range(3):  # a part is kept when it is met for the second time
+        assert codec._as_written(data, MET) in (None, quick)
+    return quick is not None
 
 
 def test_what_probes_write_is_read_quickly() -> None:
@@ -240,8 +255,114 @@ def test_a_digest_of_the_very_bytes_makes_no_other_report_of_them(data: st.DataO
     covered = re.sub(r'"digest":"@",|"label":"small",', "", text)
     forged = hashlib.blake2b(covered.encode("utf-8"), digest_size=32).hexdigest()
     found = text.replace("@", forged).encode()
-    quick = codec._as_written(found)
+    quick = codec._as_written(found, Parts())
     assert quick is None or (quick, []) == (codec._in_any_form("r", found, True)[0], [])
+
+
+def test_parts_that_are_alike_are_decoded_once() -> None:
+    met, nodes = Parts(), [many.report(number) for number in (0, 1, 2, 3, 4)]
+    found = [codec._as_written(node, met) for node in nodes]
+    assert found == [codec._as_written(node, Parts()) for node in nodes]
+    assert met.cut(nodes[4]).rest.count(b"[[[") == 3
+    assert len(met.cut(nodes[4]).rest) < len(nodes[4]) / 10
+    _, second, third, other, last = [report.targets[0].battery for report in found if report]
+    assert second
+    assert all(one and one.operators is second.operators for one in (third, last))
+    assert other
+    assert other.operators != second.operators
+
+
+def test_what_is_kept_of_parts_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "MOST", 2_000_000)
+    monkeypatch.setattr(parts, "MOST_MET", 2)
+    met = Parts()
+    for number in (0, 0, 3, 3, 7, 7, 0):
+        node = many.report(number)
+        assert codec._as_written(node, met) == codec._as_written(node, Parts())
+        assert sum(len(part.text) for part in met._known) <= 2_000_000
+        assert len(met._sums) <= 2
+
+
+def value_of(key: str) -> bytes:
+    """The value of a key of the good report, as it stands in the file."""
+    text = hostile.GOOD.decode("ascii")
+    start = text.index(f'\n"{key}":') + len(f'\n"{key}":')
+    return text[start : json.JSONDecoder().raw_decode(text, start)[1]].encode("ascii")
+
+
+OPERATORS, TRACE = value_of("operators"), value_of("trace")
+PIECES = [
+    *(OPERATORS, TRACE),
+    *(b"[[[0]]]", b"[[[1]]]", b"[[[ 0]]]", b'"[[[0]]]"', b"null", b"[]", b"0", b" ", b",", b"\n", b"}", b"]"),
+    *(b'\n"operators":', b'\n"trace":', b',\n"operators":', b',\n"trace":', b'"x\\"operators":', b'"x\\n"trace":'),
+]
+
+
+def signed(text: bytes) -> bytes:
+    """The text with a digest of its very bytes."""
+    text = re.sub(rb'"digest":"[0-9a-f]{64}"', b'"digest":"@"', text, count=1)
+    covered = re.sub(rb'"digest":"@",\n|"label":"[^"]*",\n', b"", text, count=2).replace(b"\n", b"")
+    return text.replace(b"@", hashlib.blake2b(covered, digest_size=32).hexdigest().encode())
+
+
+@pytest.mark.parametrize(
+    ("changes", "accepted"),
+    [
+        ([], True),
+        ([(OPERATORS, b"[[[0]]]")], False),
+        ([(OPERATORS, b"[[[0]]]"), (b'"battery":', b'"a":{\n"operators":%s},"battery":' % OPERATORS)], False),
+        ([(TRACE, b"[[[0]]]"), (b'"battery":', b'"a":{\n"trace":%s},"battery":' % TRACE)], False),
+        ([(b'"battery":', b'"a":{\n"trace":%s,\n"operators":%s},"battery":' % (TRACE, OPERATORS))], True),
+        (
+            [(OPERATORS, b"[[[0]]]"), (b'"version":1', b'"z":{\n"operators":%s},"version":1' % OPERATORS)],
+            False,
+        ),
+        ([(b'"version":1', b'"z":{\n"operators":%s},"version":1' % OPERATORS)], True),
+        ([(OPERATORS, b"@@"), (TRACE, OPERATORS), (b"@@", TRACE)], False),
+        ([(OPERATORS, TRACE)], False),
+        ([(TRACE, OPERATORS)], False),
+        ([(OPERATORS, OPERATORS + b"]")], False),
+        ([(OPERATORS, OPERATORS + b',\n"operators":[]')], True),
+        ([(OPERATORS, b'[],\n"operators":' + OPERATORS)], True),
+    ],
+)
+def test_known_parts_in_odd_places(changes: list[tuple[bytes, bytes]], accepted: bool) -> None:
+    met, text = Parts(), hostile.GOOD
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    text = signed(text)
+    fresh = codec._as_written(text, Parts())
+    for _ in range(2):
+        assert codec._as_written(hostile.GOOD, met)
+    assert met.cut(text).parts or not changes[1:]
+    assert codec._as_written(text, met) in (None, fresh)
+    assert (fresh is not None) == accepted
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_known_parts_change_nothing(data: st.DataObject) -> None:
+    """Parts, their numbers and their keys where nobody expects them, under a digest of the very bytes."""
+    met = Parts()
+    for _ in range(2):
+        assert codec._as_written(hostile.GOOD, met)
+    assert len(met.cut(hostile.GOOD).parts) == 2
+    text = hostile.GOOD
+    for _ in range(data.draw(st.integers(1, 4))):
+        new = b"".join(data.draw(st.lists(st.sampled_from(PIECES), max_size=3)))
+        old = data.draw(st.sampled_from(PIECES))
+        if old in text and data.draw(st.booleans()):
+            text = text.replace(old, new, 1)
+        else:
+            edges = [found.end() for found in re.finditer(rb"[\n:,{}\[\]]", text)]
+            at = data.draw(st.sampled_from(edges or [0]))
+            text = text[:at] + new + text[at:]
+    text = signed(text)
+    found = codec._as_written(text, met)
+    assert found in (None, codec._as_written(text, Parts()))
+    if found and not text.count(b'"operators":') > 1 and not text.count(b'"trace":') > 1:
+        assert found == msgspec.json.decode(text, type=Report)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,27 @@ def test_json_of_a_run_is_as_committed(golden: Golden) -> None:
     golden("run_repeatable.json", render.run_summary(samples.report(), SUMMARY, "json"))
 
 
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({}, ""),
+        ({"layers_repeat": Fact(status="absent", reason="x")}, ""),
+        ({"layers_repeat": Fact(True)}, "a second build gave the same layers"),
+        ({"layers_repeat": Fact(False), "layers_changed": Fact(["2 of 2"]), "packages_changed": Fact([]),
+          "results_repeat": Fact(True)},
+         "a second build gave another layer 2 of 2; the same packages; the same results"),
+        ({"layers_repeat": Fact(False), "layers_changed": Fact(["1 of 3", "3 of 3"]), "packages_changed": Fact(["six"]),
+          "results_repeat": Fact(status="absent", reason="no operators were asked for")},
+         "a second build gave other layers 1 and 3 of 3; other packages: six; results: no operators were asked for"),
+        ({"layers_repeat": Fact(False), "layers_changed": Fact(["2 of 2"]),
+          **dict.fromkeys(("packages_changed", "results_repeat"), Fact(status="absent", reason="it cannot be run"))},
+         "a second build gave another layer 2 of 2; it cannot be run"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_two_builds(facts: dict[str, Fact], told: str) -> None:
+    assert measured.rebuilt({f"recipe.{name}": fact for name, fact in facts.items()}) == told
+
+
 @pytest.mark.parametrize("name", samples.COMPARISONS)
 def test_a_comparison_comes_back_from_its_json(name: str) -> None:
     comparison = samples.COMPARISONS[name]()

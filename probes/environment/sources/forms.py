@@ -147,6 +147,11 @@ _LABEL_PART = (
     r"|(?i:cpu|cu|cuda|rocm|xpu|hip|pt|torch|tf|nv|abi|cxx11abi|cxx11abi(?:true|false)|mkl|openblas|dirty|computecanada"
     r"|zzzcolab|ubuntu|debian|dfsg|ds|fc|el)\d{0,8}|(?i:deb\d{1,2}u\d{1,3}|b\d{1,3})"
 )
+# A package of a distribution: 2.36-9+deb12u10, 2.35-0ubuntu3.8, 1.2.4_git20230717-r5, 2.34-100.el9_4.2.
+SYSTEM_VERSION = (
+    r"(?:\d{1,3}:)?\d[\d.]{0,30}(?i:[a-z]\d?)?(?:[-.+~_](?:\d[\d.]{0,15}(?i:ubuntu[\d.]{1,8})?"
+    r"|(?i:deb|ubuntu|build|bpo|dfsg|ds|rc|git|nmu|really|cuda|el|fc|is|b|r)[\d.u+~]{0,12}))*"
+)
 
 
 def version(text: str) -> str:

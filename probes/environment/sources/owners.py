@@ -5,14 +5,12 @@ The system's databases are read as files (dpkg, apk); rpm's is a database, so it
 
 import os
 import re
-from typing import Dict, List, Optional, Sequence, Set, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from ...facts import Absent, command
-from . import forms, mapped
+from . import databases, forms, mapped
 
-DPKG_STATUS = "/var/lib/dpkg/status"
 DPKG_INFO = "/var/lib/dpkg/info"
-APK_INSTALLED = "/lib/apk/db/installed"
 _SYSTEM_FOLDERS = ("/usr/", "/lib", "/bin/")
 RPM_FOLDERS = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 
@@ -23,9 +21,9 @@ _GUESS.update(libz="zlib1g", libcrypto="libssl")
 
 def system() -> str:
     """The kind of package database: "dpkg", "apk" or "rpm". Raises Absent where there is none."""
-    if os.path.exists(DPKG_STATUS):
+    if os.path.exists(databases.DPKG_STATUS):
         return "dpkg"
-    if os.path.exists(APK_INSTALLED):
+    if os.path.exists(databases.APK_INSTALLED):
         return "apk"
     if any(os.path.isdir(folder) and os.listdir(folder) for folder in RPM_FOLDERS):
         return "rpm"
@@ -114,7 +112,7 @@ def _dpkg(paths: Sequence[str]) -> Dict[str, str]:
         _search_lists([entry for entry in lists if entry.startswith(start)], [path], found)
     # The rest by reading all lists: 20 ms where 700 packages are installed, seldom needed.
     _search_lists(lists, [path for path in paths if path not in found], found)
-    versions = _dpkg_versions(set(found.values()))
+    versions = databases.packages(databases.local) if found else {}
     return {path: "{} {}".format(name, versions.get(name, "")).strip() for path, name in found.items()}
 
 
@@ -140,25 +138,12 @@ def _search_lists(entries: List[str], paths: List[str], found: Dict[str, str]) -
             del wanted[path]
 
 
-def _dpkg_versions(names: Set[str]) -> Dict[str, str]:
-    with open(DPKG_STATUS, "rb") as file:
-        status = b"\n" + file.read()
-    versions = {}
-    for name in names:
-        at = status.find(b"\nPackage: " + name.encode() + b"\n")
-        stanza = status[at : status.find(b"\n\n", at)]
-        match = re.search(rb"\nVersion: (\S+)", stanza) if at >= 0 else None
-        if match:
-            versions[name] = match.group(1).decode()
-    return versions
-
-
 def _apk(paths: Sequence[str]) -> Dict[str, str]:
     # Lines: P: package, V: version, F: folder, R: file in it; an empty line ends a package.
     wanted = {spelling.lstrip("/"): path for path in paths for spelling in _spellings(path)}
     found: Dict[str, str] = {}
     package = version = folder = ""
-    with open(APK_INSTALLED, encoding="utf-8", errors="replace") as file:
+    with open(databases.APK_INSTALLED, encoding="utf-8", errors="replace") as file:
         for line in file:
             key, value = line[:2], line[2:].rstrip("\n")
             if key == "P:":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from shlex import quote
 
 from ...comparison import Cause, Comparison, Evidence, RuledOut
@@ -43,7 +44,7 @@ def blamed(causes: list[Cause]) -> str:
 
 def _short(root: str | None) -> str:
     """A root as a person names it: a package or variable without the facet in front."""
-    return (root or "").removeprefix("variables.").removeprefix("packages.")
+    return re.sub(r"^(?:variables|packages|system_packages)\.", "", root or "")
 
 
 def causes(comparison: Comparison, all: bool) -> Section:

@@ -11,6 +11,7 @@ from .causes import blamed, causes, ruled_out
 from .compared import compared, could_change, missing, rest, why_incomplete, why_not_comparable
 from .everything import everything
 from .groups import blamed_groups, grouped, several, who_agrees
+from .images import images
 from .page import Page, Section, Tone, page, section
 from .where import in_words, unsteady, unsteady_first, where
 from .words import count
@@ -71,8 +72,9 @@ def _sections(comparison: Comparison, all: bool) -> list[Section]:
     verdict = comparison.results.verdict
     if comparison.verdict == "not-comparable" or verdict not in ("diverged", "nondeterministic"):
         agreement = [compared(comparison), could_change(comparison), rest(comparison)]
-        return [where(comparison), *agreement] if verdict == "within-tolerance" else agreement
+        return [images(comparison), *([where(comparison)] if verdict == "within-tolerance" else []), *agreement]
     return [
+        images(comparison),
         in_words(comparison, all) if all or not several(comparison) else section(),
         unsteady(comparison, all),
         grouped(comparison, all),

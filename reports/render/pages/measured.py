@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ... import fingerprint
+from ... import cuda, fingerprint
 from ...catalogue import catalogue
 from ...report import Fact, Facts, Job, Missing, Repeat, Report, Target
 from .page import Tone
@@ -159,6 +159,51 @@ def not_seen(facts: Facts) -> list[str]:
 
 def _reason(status: Missing, reason: str) -> str:
     return reason if status == "absent" and reason else ": ".join(filter(None, (MISSING[status], reason)))
+
+
+def rebuilt(facts: Facts) -> str:
+    """What two builds of one recipe came to: layers, then packages, then results; "" where nothing was built."""
+    repeat = facts.get("recipe.layers_repeat", Fact()).value
+    if repeat is None:
+        return ""
+    if repeat:
+        return "a second build gave the same layers"
+    changed = [one.partition(" of ") for one in _texts(facts, "recipe.layers_changed")]
+    what = "another layer" if len(changed) == 1 else "other layers"
+    numbers = f" {listed([one for one, _, _ in changed], 6)} of {changed[0][2]}" if changed else ""
+    texts = [f"a second build gave {what}{numbers}"]
+    packages = facts.get("recipe.packages_changed", Fact())
+    moved = listed(_texts(facts, "recipe.packages_changed"))
+    texts.append(packages.reason or (f"other packages: {moved}" if moved else "the same packages"))
+    results = facts.get("recipe.results_repeat", Fact())
+    if results.status is None:
+        texts.append("the same results" if results.value else "OTHER RESULTS")
+    elif results.reason != packages.reason:
+        texts.append(f"results: {results.reason}")
+    return "; ".join(texts)
+
+
+def unpinned(facts: Facts) -> str:
+    """What a recipe leaves open, what one installer leaves open together: "pip install torch and scipy: no version"."""
+    by_tool: dict[tuple[str, str], list[str]] = {}
+    for text in dict.fromkeys([*_texts(facts, "recipe.unpinned"), *_texts(facts, "image.unpinned")]):
+        what, _, why = text.rpartition(": ")
+        tool, _, package = what.rpartition(" ")
+        by_tool.setdefault((tool, why), []).append(package)
+    texts = [f"{tool} {listed(packages)}: {why}" for (tool, why), packages in by_tool.items()]
+    return "; ".join([*texts[:3], *([f"{len(texts) - 3} more (--all)"] if len(texts) > 3 else [])])
+
+
+def _texts(facts: Facts, name: str) -> list[str]:
+    """The texts of a fact that is a list; none where it is absent."""
+    found = facts.get(name, Fact()).value
+    return [str(one) for one in found] if isinstance(found, list) else []
+
+
+def misfits(facts: Facts) -> list[str]:
+    """What of CUDA does not fit the driver."""
+    known = {name: fact.value for name, fact in facts.items() if fact.value is not None}
+    return cuda.mismatches(known, known)
 
 
 def hazards(facts: Facts) -> list[str]:

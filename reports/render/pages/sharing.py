@@ -160,6 +160,7 @@ def _kinds(report: Report, given: dict[str, str]) -> dict[str, str]:
         return [given[name] for name in names if given.get(name)]
 
     made = " (a digest of the host name; --label NAME replaces it)" if _DEFAULT_LABEL.fullmatch(report.label) else ""
+    named = sorted(_family("system_packages.", ".version", given))
     libraries = sorted(_family("libraries.", ".build_id", given))
     gpus = [text for name, text in sorted(given.items()) if re.fullmatch(r"gpu\.\d+\.name", name)]
     memory = f"{int(given['memory.total']) / 1e9:.0f} GB memory" if given.get("memory.total", "").isdecimal() else ""
@@ -174,6 +175,7 @@ def _kinds(report: Report, given: dict[str, str]) -> dict[str, str]:
         "System": [
             *some("os.variant"),
             *(f"kernel {text}" for text in some("os.kernel")),
+            *(f"{text} packages as one digest{_of_them(named)}" for text in some("system_packages.count")),
             *(f"in {text}" for text in some("container.kind")),
         ],
         "Place": some("time.zone", "locale.language"),
@@ -187,6 +189,11 @@ def _kinds(report: Report, given: dict[str, str]) -> dict[str, str]:
         "Recipes": some("image.recipe"),
     }
     return {kind: text if isinstance(text, str) else ", ".join(text) for kind, text in kinds.items() if text}
+
+
+def _of_them(names: list[str]) -> str:
+    """ " (with version: libc6 and libgomp1)"."""
+    return f" (with version: {listed(names, len(names))})" if names else ""
 
 
 def _interpreter(target: Target) -> str:

@@ -46,6 +46,9 @@ def target_sections(target: Target, several: bool) -> list[Section]:
             _rows("Jobs", measured.jobs(target)),
             sentence("Compare", f"{prints}   (read these out)") if prints else None,
             sentence("Promise", _PROMISE) if target.name != "host" else None,
+            _rows("CUDA", measured.misfits(facts)),
+            _some("Unpinned", measured.unpinned(facts)),
+            _some("Rebuilt", measured.rebuilt(facts)),
             _rows("Missing", measured.incomplete(target)),
             _rows("Unsteady", measured.unrepeated(target), most=6),
         ),
@@ -55,6 +58,10 @@ def target_sections(target: Target, several: bool) -> list[Section]:
             title="May bite later (nothing is wrong now)",
         ),
     ]
+
+
+def _some(label: str, text: str) -> Block | None:
+    return sentence(label, text) if text else None
 
 
 def _interpreter(target: Target, facts: Facts) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...comparison import Comparison, JobResult
+from ...comparison import Comparison, Gap, JobResult
 from . import sides, words
 from .groups import place, several, shown, who
 from .page import Block, Code, Row, Section, section, sentence
@@ -70,6 +70,7 @@ def _outcomes(comparison: Comparison) -> list[str]:
     """One line for every job that parted; one for all that did not."""
     jobs = comparison.results.jobs
     texts = [_outcome(comparison, job) for job in jobs if job.verdict in ("diverged", "within-tolerance")]
+    texts += [_gap(gap) for gap in comparison.gaps]
     same = [job.name for job in jobs if job.verdict == "identical"]
     if same:
         every = "every job" if not texts and len(same) > 1 else f"job{'s' if len(same) > 1 else ''} {listed(same)}"
@@ -83,6 +84,19 @@ def _outcome(comparison: Comparison, job: JobResult) -> str:
     failed = [side.label for side, learned in zip(comparison.reports, job.learned, strict=False) if learned is False]
     final = f"; final loss {_losses(job, names)}" if any(loss is not None for loss in job.loss_last) else ""
     return f"job {job.name}: {apart}{final}" + (f"; did not learn: {who(failed)}" if failed else "")
+
+
+def _gap(gap: Gap) -> str:
+    """ "job numpy: this gap (3.2e-07) is within what settings alone do on one machine (2.3e-06)"."""
+    if not gap.gap:
+        return f"job {gap.job}: no gap in the final losses; settings alone make one of up to {gap.spread:.2g}"
+    apart = f"job {gap.job}: this gap ({gap.gap:.2g}) is"
+    if gap.times is None:
+        return f"{apart} more than settings alone do on one machine: they change no final loss"
+    if gap.times <= 1:
+        return f"{apart} within what settings alone do on one machine ({gap.spread:.2g})"
+    times = f"{gap.times:,.0f}" if gap.times >= 10 else f"{gap.times:.2g}"
+    return f"{apart} {times} times what settings alone do on one machine ({gap.spread:.2g})"
 
 
 def _losses(job: JobResult, names: list[str]) -> str:

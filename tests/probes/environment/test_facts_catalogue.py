@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, Captured, Records
 from standin_nvml import StandInNvml
 
-from probes.environment import capture, packages
+from probes.environment import capture, packages, system_packages
 from probes.environment.sources import mapped
 from probes.facts import Facts
 from probes.operators import COMPONENTS
@@ -43,7 +43,8 @@ def facts(captured: Captured, machine: Records, effect: Records, tmp_path_factor
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "pynvml", StandInNvml())  # type: ignore[arg-type]
         names |= set(capture("gpu").records)
-    return names | _packages(tmp_path_factory.mktemp("site-packages")) | _libraries() | _second_libraries()
+    names |= _packages(tmp_path_factory.mktemp("site-packages")) | _system_packages()
+    return names | _libraries() | _second_libraries()
 
 
 def _packages(site: Path) -> set[str]:
@@ -61,6 +62,15 @@ def _packages(site: Path) -> set[str]:
         from probes.environment import Options
 
         packages.capture(found, Options(verify=True))
+    return set(found.records)
+
+
+def _system_packages() -> set[str]:
+    """A distribution with its own numpy."""
+    found = Facts()
+    names = ("libblas3", "python3", "python3.11-minimal", "python3-numpy")
+    text = "\n".join(f"Package: {name}\nVersion: 1.0-1\n" for name in names)
+    system_packages.record(found, lambda path: text.encode(), "stand-in")
     return set(found.records)
 
 
@@ -172,6 +182,8 @@ CPU = {"cpu.model", "cpu.flags", "blas.kernel", "numpy.simd_found", "libm.featur
         ("blas.implementation", {"packages.numpy.record"}, "packages.numpy.record"),
         ("python.flags", {"python.version", "os.release"}, "python.version"),
         ("libm.build_id", {"libc.version", "os.release"}, "os.release"),
+        ("libm.build_id", {"system_packages.libc6.version", "os.release"}, "os.release"),
+        ("libm.build_id", {"system_packages.libc6.version"}, "system_packages.libc6.version"),
     ],
 )
 def test_the_graph_leads_to_the_root(fact: str, differing: set[str], root: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from standin_nvml import StandInNvml
 
 from probes.environment import capture
+from reports import cuda
 
 
 @pytest.fixture
@@ -56,3 +57,22 @@ def test_a_driver_that_does_not_start_is_said_for_every_fact(nvml: StandInNvml, 
     records = capture("gpu").records
     assert {record["status"] for record in records.values()} == {status}
     assert sorted(records) == ["gpu.count", "gpu.cuda_driver", "gpu.driver", "gpu.nvml_version"]
+
+
+def test_a_driver_that_was_updated_without_a_restart(nvml: StandInNvml) -> None:
+    """NVML itself refuses then (error 18), and the reason says what it means."""
+    nvml.failing = {"nvmlInit": 18}
+    records = capture("gpu").records
+    assert {record["reason"] for record in records.values()} == {
+        "NVIDIA's library is not of the kernel module's version: update both, or restart"
+    }
+    assert {record["status"] for record in records.values()} == {"absent"}
+
+
+@pytest.mark.usefixtures("nvml")
+def test_the_driver_as_nvml_tells_it_fits_itself() -> None:
+    facts = {name: record["value"] for name, record in capture("gpu").records.items() if "value" in record}
+    assert facts["gpu.cuda_driver"] == "12.6"
+    assert cuda.mismatches(facts, facts) == []
+    newer = {**facts, "packages.torch.version": "2.9.0+cu128"}
+    assert cuda.mismatches(newer, newer)[0].startswith("CUDA 12.8 of torch is newer than the driver: 560.35.03")

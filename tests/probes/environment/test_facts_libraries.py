@@ -11,7 +11,7 @@ import pytest
 from conftest import Records
 
 from probes.environment import libraries
-from probes.environment.sources import elf, mapped, owners
+from probes.environment.sources import databases, elf, mapped, owners
 from probes.facts import Absent
 
 SITE = "/opt/env/lib/python3.11/site-packages/"
@@ -125,7 +125,7 @@ def test_dpkg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     (tmp_path / "status").write_text("\n\n".join(stanzas) + "\n")
     monkeypatch.setattr(owners, "DPKG_INFO", str(info))
-    monkeypatch.setattr(owners, "DPKG_STATUS", str(tmp_path / "status"))
+    monkeypatch.setattr(databases, "DPKG_STATUS", str(tmp_path / "status"))
     folder = "/usr/lib/x86_64-linux-gnu/"
     found = owners.of_system(
         [folder + "libm.so.6", folder + "libodd.so.1.0", folder + "libnobody.so.1", "/opt/libm.so.6"]
@@ -138,15 +138,15 @@ def test_apk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database.write_text(
         "P:musl\nV:1.2.5-r0\nF:lib\nR:ld-musl-x86_64.so.1\nZ:x\n\nP:zlib\nV:1.3\nF:usr/lib\nR:libz.so.1.3\n\n"
     )
-    monkeypatch.setattr(owners, "DPKG_STATUS", str(tmp_path / "none"))
-    monkeypatch.setattr(owners, "APK_INSTALLED", str(database))
+    monkeypatch.setattr(databases, "DPKG_STATUS", str(tmp_path / "none"))
+    monkeypatch.setattr(databases, "APK_INSTALLED", str(database))
     found = owners.of_system(["/lib/ld-musl-x86_64.so.1", "/usr/lib/libz.so.1.3", "/usr/lib/libx.so"])
     assert found == {"/lib/ld-musl-x86_64.so.1": "musl 1.2.5-r0", "/usr/lib/libz.so.1.3": "zlib 1.3"}
 
 
 def test_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DPKG_STATUS", "APK_INSTALLED"):
-        monkeypatch.setattr(owners, name, str(tmp_path / "none"))
+        monkeypatch.setattr(databases, name, str(tmp_path / "none"))
     monkeypatch.setattr(owners, "RPM_FOLDERS", ())
     with pytest.raises(Absent, match="no package database"):
         owners.of_system([])

@@ -1,0 +1,90 @@
+"""What `audit vary` does: choose the interpreter, vary it, write the pins, say what to type next."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+
+import msgspec
+
+from audit import __version__
+from audit.causes import settings
+from audit.causes.laboratory import Laboratory
+from audit.causes.vary import vary
+from audit.commands.options import write
+from audit.errors import AuditError
+from audit.progress import Progress
+from audit.targets import asked
+from probes import assemble, interrupts, orphans, session, streams
+from reports.render.escape import visible
+from reports.render.pages.variation import noun, pinned, runs, time
+from reports.variation import Variation
+
+
+def run(options: argparse.Namespace) -> Variation:
+    """The variation; the pins are written where `--pins` says. Raises AuditError if nothing can be measured."""
+    interrupts.hold()  # signals are taken up while something is measured; all else is short
+    for name in (options.pins, options.output):
+        _check(name)
+    if options.pins and options.output and os.path.abspath(options.pins) == os.path.abspath(options.output):
+        raise AuditError(f"--pins and -o are the same file ({options.pins}); name two")
+    wanted = session.plan(options.job or ["auto"], repeat=1)
+    one = asked.host(options)
+    if not options.quiet:
+        for warning in one.warnings:
+            streams.say(visible(f"audit vary: {warning}"))
+    with Progress(options.quiet, patience=0) as progress, orphans.ended():
+
+        def notify(words: str, done: int, total: int) -> None:
+            progress.notify(words.partition(":")[0], 0, 0)  # a line a run: that it goes on is what counts
+
+        found = vary(Laboratory(one.target, notify), wanted.jobs, wanted.battery)
+    found = msgspec.structs.replace(found, next=_next(found, options))
+    if options.pins:
+        note = f"no pins, so {options.pins} was not written"
+        if found.pins:
+            write(options.pins, pins_file(found))
+            note = f"wrote {options.pins}"
+        found = msgspec.structs.replace(found, notes=[*found.notes, note])
+    return found
+
+
+def _check(path: str | None) -> None:
+    """Refuse what cannot be written before a minute of work. Raises AuditError."""
+    try:
+        if path:
+            assemble.check_writable(path)
+    except OSError as error:
+        raise AuditError(f"cannot write {path}: {error.strerror or error}; name another file") from None
+
+
+def pins_file(found: Variation) -> str:
+    """The pins as NAME=VALUE lines, which mean the same to a shell and in an env file; what they hold for is above."""
+    cost = time(found.pins_slowdown, found.noise) or "not measured"
+    head = [
+        f"Under these settings {noun(found.works)} gives the same bits on all of:",
+        *(f"  {one.machine}" for one in found.pins_verified),
+        f"Verified by audit {__version__} on one machine that imitated these, in {runs(found)} runs. Time: {cost}.",
+        f"Holds for {', '.join(found.validity)}; an upgrade of one of them can end it: run audit vary again.",
+        "Other code than that job's may need other pins.",
+        "Use: set -a; . ./FILE; set +a   or   env $(grep -v '^#' FILE) COMMAND   or   docker run --env-file FILE",
+    ]
+    lines = [*(f"# {visible(line)}" for line in head), *(f"{name}={value}" for name, value in found.pins.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _next(found: Variation, options: argparse.Namespace) -> str:
+    """The last line: the job under the pins, where there are any; else what there is to compare it with."""
+    given = {name: getattr(options, name) for name in ("python", "via")}
+    variables, calls = settings.variables(found.pins), settings.calls(found.pins)
+    words = settings.shell(variables)
+    if given["via"] and words:  # the variables must reach the machine at its end
+        given["via"], words = f"{given['via']} {words}", ""
+    jobs = "".join(f" --job {name}" for name in options.job or ())
+    again = jobs + "".join(f" --{name} {shlex.quote(value)}" for name, value in given.items() if value)
+    if pinned(found) and not calls:
+        return f"Next, under the pins:  {words + ' ' if words else ''}audit run -o pinned.json{again}"
+    if found.nondeterministic:
+        return f"Next, to see what is not repeated:  audit run --repeat 5 -o again.json{again}"
+    return f"Next, to compare with another machine:  audit run -o here.json{again}"

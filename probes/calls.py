@@ -1,0 +1,44 @@
+"""Settings that are no variables: calls in the process that computes, made before what they are to decide."""
+
+import ctypes
+import sys
+from typing import Any, Dict
+
+from .facts import Absent
+
+_FLUSH = 0x8040  # MXCSR: flush-to-zero (bit 15) and denormals-are-zero (bit 6). Source: Intel SDM volume 1, 10.2.3
+_MXCSR_AT = 28  # in glibc's and musl's fenv_t, behind the x87 environment
+
+
+def before_libraries(calls: Dict[str, Any]) -> None:
+    """Those that threads inherit: before any library starts some. Raises Absent where a call cannot be made."""
+    if "flush_denormals" in calls:
+        _flush_denormals()
+
+
+def before_work(calls: Dict[str, Any]) -> None:
+    """Those that a library takes once it is there. Raises Absent where a call cannot be made."""
+    if "blas_threads" in calls:
+        _blas_threads(int(calls["blas_threads"]))
+
+
+def _flush_denormals() -> None:
+    """What a library built with -Ofast does when it is loaded."""
+    library = ctypes.CDLL(None)
+    if not sys.platform.startswith("linux") or not hasattr(library, "fesetenv"):
+        raise Absent("flush_denormals: only on Linux with a C library that has fesetenv")
+    environment = (ctypes.c_ubyte * 64)()
+    if library.fegetenv(environment) != 0:
+        raise Absent("flush_denormals: fegetenv failed")
+    mode = int.from_bytes(bytes(environment[_MXCSR_AT : _MXCSR_AT + 4]), "little") | _FLUSH
+    environment[_MXCSR_AT : _MXCSR_AT + 4] = list(mode.to_bytes(4, "little"))
+    if library.fesetenv(environment) != 0:
+        raise Absent("flush_denormals: fesetenv failed")
+
+
+def _blas_threads(count: int) -> None:
+    try:
+        import threadpoolctl
+    except ImportError:
+        raise Absent("blas_threads: threadpoolctl needs a newer Python") from None
+    threadpoolctl.threadpool_limits(count, "blas")
