@@ -49,6 +49,8 @@ def _main(arguments: Sequence[str] | None) -> int:
                 stream.reconfigure(errors="backslashreplace")  # without Unicode: escapes, and no traceback
         options = parser().parse_args(arguments)
         command = f"audit {options.command}"
+        with interrupts.held():  # msgspec's types, torn while they are made, crash when they are used [measured]
+            from reports import catalogue, codec  # noqa: F401
         status: int = options.execute(options)
         if sys.stdout is not None:
             sys.stdout.flush()

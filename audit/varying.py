@@ -16,9 +16,11 @@ from audit.commands.options import write
 from audit.errors import AuditError
 from audit.progress import Progress
 from audit.targets import asked
+from audit.targets.prefix import PrefixTarget
+from audit.targets.target import Target
 from probes import assemble, interrupts, orphans, session, streams
 from reports.render.escape import visible
-from reports.render.pages.variation import noun, pinned, runs, time
+from reports.render.pages.variation import cost, noun, pinned, runs
 from reports.variation import Variation
 
 
@@ -40,12 +42,12 @@ def run(options: argparse.Namespace) -> Variation:
             progress.notify(words.partition(":")[0], 0, 0)  # a line a run: that it goes on is what counts
 
         found = vary(Laboratory(one.target, notify), wanted.jobs, wanted.battery)
-    found = msgspec.structs.replace(found, next=_next(found, options))
+    found = msgspec.structs.replace(found, next=_next(found, options, one.target))
     if options.pins:
-        note = f"no pins, so {options.pins} was not written"
+        note = f"No pins, so {options.pins} was not written"
         if found.pins:
             write(options.pins, pins_file(found))
-            note = f"wrote {options.pins}"
+            note = f"Wrote {options.pins}"
         found = msgspec.structs.replace(found, notes=[*found.notes, note])
     return found
 
@@ -61,11 +63,10 @@ def _check(path: str | None) -> None:
 
 def pins_file(found: Variation) -> str:
     """The pins as NAME=VALUE lines, which mean the same to a shell and in an env file; what they hold for is above."""
-    cost = time(found.pins_slowdown, found.noise) or "not measured"
     head = [
         f"Under these settings {noun(found.works)} gives the same bits on all of:",
         *(f"  {one.machine}" for one in found.pins_verified),
-        f"Verified by audit {__version__} on one machine that imitated these, in {runs(found)} runs. Time: {cost}.",
+        f"Verified by audit {__version__} on one machine that imitated these, in {runs(found)} runs. Cost: {cost(found)}.",
         f"Holds for {', '.join(found.validity)}; an upgrade of one of them can end it: run audit vary again.",
         "Other code than that job's may need other pins.",
         "Use: set -a; . ./FILE; set +a   or   env $(grep -v '^#' FILE) COMMAND   or   docker run --env-file FILE",
@@ -74,16 +75,15 @@ def pins_file(found: Variation) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _next(found: Variation, options: argparse.Namespace) -> str:
+def _next(found: Variation, options: argparse.Namespace, target: Target) -> str:
     """The last line: the job under the pins, where there are any; else what there is to compare it with."""
     given = {name: getattr(options, name) for name in ("python", "via")}
-    variables, calls = settings.variables(found.pins), settings.calls(found.pins)
-    words = settings.shell(variables)
-    if given["via"] and words:  # the variables must reach the machine at its end
-        given["via"], words = f"{given['via']} {words}", ""
+    words = settings.shell(found.pins)
+    if words and isinstance(target, PrefixTarget) and target.prefix:  # they must reach the machine at its end
+        given["via"], words = shlex.join(target.under(found.pins, {}).command()[:-1]), ""
     jobs = "".join(f" --job {name}" for name in options.job or ())
     again = jobs + "".join(f" --{name} {shlex.quote(value)}" for name, value in given.items() if value)
-    if pinned(found) and not calls:
+    if pinned(found):
         return f"Next, under the pins:  {words + ' ' if words else ''}audit run -o pinned.json{again}"
     if found.nondeterministic:
         return f"Next, to see what is not repeated:  audit run --repeat 5 -o again.json{again}"

@@ -17,10 +17,17 @@ Kind = Literal["numeric", "performance", "identity", "volatile"]
 
 
 class Condition(Struct, frozen=True, rename={"equals": "is"}):
-    """Holds where the named fact has this value."""
+    """Holds where the named fact has this value, or where its text names one of these (`names`)."""
 
     fact: str
-    equals: str | int | bool
+    equals: str | int | bool | None = None
+    names: tuple[str, ...] = ()
+
+    def holds(self, value: object) -> bool:
+        """Whether a side with this value of the fact fulfils it."""
+        if self.names:
+            return any(name in str(value).lower() for name in self.names)
+        return value == self.equals
 
 
 class Edge(Struct, frozen=True):
@@ -126,7 +133,7 @@ class Catalogue:
             return
         row, member = found
         for edge in row.edges:
-            when = edge.when and Condition(edge.when.fact.replace("*", member), edge.when.equals)
+            when = edge.when and msgspec.structs.replace(edge.when, fact=edge.when.fact.replace("*", member))
             yield Edge(edge.fact.replace("*", member) if member else edge.fact, when)
 
 

@@ -174,7 +174,7 @@ class _Graph:
     def parents(self, fact: str) -> list[str]:
         found = []
         for edge in self.catalogue.deciders(fact):
-            if edge.when and not any(side.fact(edge.when.fact) == edge.when.equals for side in self.sides):
+            if edge.when and not any(edge.when.holds(side.fact(edge.when.fact)) for side in self.sides):
                 continue
             found += [name for name in self._members(edge.fact) if name != fact]
         return found

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from audit.causes.laboratory import OPERATORS, Given, Laboratory, Under, results
+from audit.causes.settings import BY_NAME
 from audit.compare.side import Measured
 from audit.errors import INCOMPLETE, AuditError
 from reports.reproduction import Child
@@ -20,6 +21,10 @@ ROUNDS = 2
 
 TOGETHER = 4
 """So many settings are timed against one run as it is, which comes before them."""
+
+_ALIASES = {"Katmai": "Prescott"}
+"""Names by which a library tells what it was asked for by another one (OpenBLAS, driver/others/dynamic.c: a core of
+which no code was built is another one's name, and the first that fits is told)."""
 
 Values = Mapping[str, str]
 _Key = frozenset[tuple[str, str]]
@@ -78,18 +83,19 @@ class Bench:
         """What can be compared at all, and pinned."""
         return [f"job {name}" for name in self.jobs if f"job {name}" in self.wanted] if self.jobs else [OPERATORS]
 
-    def run(self, values: Values, words: str, battery: bool = False) -> Run:
-        """One more run of the jobs. battery: of the battery, too (where there are no jobs, always)."""
+    def run(self, values: Values, words: str, battery: bool = False, timed: bool = False) -> Run:
+        """One more run of the jobs. battery: of the battery, too (where there are no jobs, always); timed: the last run
+        as it is was so short ago that the times can be compared."""
         under = Under(dict(values))
         given = self.laboratory.measure(under, self.jobs, self.battery and (battery or not self.jobs), words=words)
-        one = self._keep(under, given)
+        one = self._keep(under, given, self.before if timed else None)
         if not values:
             self.before = one
             self._unsteady(one)
         return one
 
-    def _keep(self, under: Under, given: Given) -> Run:
-        one = Run(given.child(self.wanted), given.side, self.before if under else None)
+    def _keep(self, under: Under, given: Given, before: Run | None = None) -> Run:
+        one = Run(given.child(self.wanted), given.side, before)
         self.runs.setdefault(_key(under.settings), []).append(one)
         return one
 
@@ -113,6 +119,20 @@ class Bench:
     def failed(self, values: Values) -> str:
         """Why there is a run under some settings that gave nothing, or not all; "" if there is none."""
         return next((why for one in self.of(values) if (why := _lacks(one.child))), "")
+
+    def refused(self, values: Values) -> str:
+        """Which of the settings the library did not take, as the facts in effect say: such a run is no evidence."""
+        side = next((one.side for one in self.of(values) if one.side), None)
+        for name, value in values.items() if side else ():
+            fact = BY_NAME[name].fact
+            before, after = self.here.fact(fact), side.fact(fact) if side else None
+            if after == before:
+                return f"refused: {fact} stays {shown(before)}"
+            # Masks take away at least what they name; what goes with it is the library's affair.
+            asked = BY_NAME[name].derive(_ALIASES.get(str(after), after), before, self.here)
+            if not isinstance(after, list) and (asked or "").lower() != value.lower():
+                return f"refused: {fact} became {shown(after)}"
+        return ""
 
     def slowdown(self, values: Values) -> float | None:
         """How many times longer the works took than as it is, best of ROUNDS or more runs each; None where it was not
@@ -139,6 +159,11 @@ def _lacks(child: Child) -> str:
     jobs = any(work != OPERATORS for work in child.works)
     failed = {name: why for name, why in child.failed.items() if name.startswith("job ") or not jobs}
     return child.died or next((f"{name}: {why}" for name, why in failed.items()), "")
+
+
+def shown(value: object) -> str:
+    """A fact in effect in a few words."""
+    return (" ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
 def _key(values: Values) -> _Key:

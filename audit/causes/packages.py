@@ -17,7 +17,8 @@ _FACT = re.compile(r"packages\.([a-z0-9](?:[a-z0-9-]{0,98}[a-z0-9])?)\.version")
 
 _VERSION = re.compile(
     r"(?P<release>\d{1,8}(?:\.\d{1,8}){0,5})(?:(?:a|b|rc)\d{1,4})?(?:\.post\d{1,4})?"
-    r"(?:\+[a-z0-9]{1,32}(?:\.[a-z0-9]{1,32}){0,3})?"
+    r"(?:\+[a-z0-9]{1,32}(?:\.[a-z0-9]{1,32}){0,3})?",
+    re.ASCII,
 )
 """A version as PEP 440 normalises it, without epochs and development releases, which no index keeps."""
 
@@ -48,7 +49,18 @@ def differing(here: Measured, there: Measured) -> Differing:
             refused[name] = f"{its[name]} is a working tree there"
         else:
             versions[name] = its[name]
-    return Differing(versions, refused, [*_other_python(here, there), *_one_sided(mine, its), *_rebuilt(here, there)])
+    return Differing(versions, refused, [*_other_python(here, there), *_one_sided(mine, its)])
+
+
+def rebuilt(here: Measured, there: Measured) -> list[str]:
+    """In a sentence, packages of the same version that are not known to have the same files: another build of it."""
+    mine, its = _versions(here), _versions(there)
+    names = []
+    for name in mine.keys() & its.keys():
+        one, two = (side.fact(f"packages.{name}.record") for side in (here, there))
+        if mine[name] == its[name] and one and one != two:
+            names.append(name)
+    return [f"of the same version but not shown to be the same build: {_few(names)}"] if names else []
 
 
 def _versions(side: Measured) -> dict[str, str]:
@@ -80,18 +92,6 @@ def _other_python(here: Measured, there: Measured) -> list[str]:
 def _one_sided(mine: dict[str, str], its: dict[str, str]) -> list[str]:
     told = [("only in the report", its.keys() - mine.keys()), ("only here", mine.keys() - its.keys())]
     return [f"packages that are {where}, not tried: {_few(names)}" for where, names in told if names]
-
-
-def _rebuilt(here: Measured, there: Measured) -> list[str]:
-    """Versions that are the same with files that are not: another build of it, or it was changed."""
-    mine, its = _versions(here), _versions(there)
-    records = {
-        name: [side.fact(f"packages.{name}.record") for side in (here, there)]
-        for name in mine.keys() & its.keys()
-        if mine[name] == its[name]
-    }
-    names = [name for name, (one, two) in records.items() if one and two and one != two]
-    return [f"packages of the same version and with other files, not tried: {_few(names)}"] if names else []
 
 
 def _few(names: Iterable[str]) -> str:

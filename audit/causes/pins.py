@@ -52,19 +52,22 @@ class _Machine:
 class _Search:
     def __init__(self, bench: Bench, possible: Possible, found: Pins) -> None:
         self.bench = bench
-        self.possible = possible
         self.found = found
-        steps = [{}, *(one.values for one in possible.levels if not one.impossible and _ran(bench, one.values))]
-        names = [AS_IS, *(one.name for one in possible.levels if one.values in steps)]
+        levels = [one for one in possible.levels if not one.impossible and _was_that(bench, one.values)]
+        steps = [{}, *(one.values for one in levels)]
         # By variable: its value on each level, "" where that level does not need it.
         self.ladder = {name: [step.get(name, "") for step in steps] for name in steps[-1]}
-        self.machines = [_Machine(name, level, False) for level, name in enumerate(names)]
+        self.machines = [_Machine(name, n, False) for n, name in enumerate([AS_IS, *(one.name for one in levels)])]
         self.target: set[tuple[str, ...]] = set()  # the lowest machine's bits, the only ones on which all can agree
-        if possible.threads:
+        self.threads = possible.threads if _was_that(bench, possible.threads) else {}
+        if self.threads:
             self.machines += [_Machine(f"{one.name}, 1 CPU", one.level, True) for one in self.machines]
 
     def search(self) -> None:
-        everything = {**{name: values[-1] for name, values in self.ladder.items()}, **self.possible.threads}
+        everything = {**{name: values[-1] for name, values in self.ladder.items()}, **self.threads}
+        if len(self.machines) == 1:
+            self.found.reason = "no other machine can be imitated here"
+            return
         usual = self._bits({})
         if usual and all(self._bits(self._under(one, {})) == usual for one in self.machines):
             self.found.reason = "not needed: the bits are the same on every machine that was imitated"
@@ -75,11 +78,11 @@ class _Search:
             why = self.bench.failed(everything) or "it does not repeat itself there"
             self.found.reason = f"the lowest machine gives no result to agree on: {why}"
             return
-        kept = dict(minimise(self._dearest_first(everything), lambda items: self._holds(dict(items))))
-        best = self._cheapest([kept, *self._raised(kept)])
+        best = self._cheapest(self._candidates(everything))
         self.found.verified = [self._verify(machine, best) for machine in self.machines]
         if all(one.same for one in self.found.verified):
-            self.found.values, self.found.reason = best, ""
+            self.found.values = {name: best[name] for name in BY_NAME if name in best}
+            self.found.reason = ""
             self.found.slowdown = self.bench.slowdown(best)
         else:
             self.found.reason = "what seemed to hold did not when it was run again"
@@ -91,8 +94,8 @@ class _Search:
             own = ladder[machine.level]
             pinned = pins.get(name, "")
             values[name] = max(own, pinned, key=lambda value: ladder.index(value) if value else -1)
-        if machine.threads or pins.keys() & self.possible.threads.keys():
-            values.update(self.possible.threads)
+        if machine.threads or pins.keys() & self.threads.keys():
+            values.update(self.threads)
         return {name: value for name, value in values.items() if value}
 
     def _bits(self, values: Values) -> set[tuple[str, ...]]:
@@ -111,6 +114,16 @@ class _Search:
         """Whether all machines give the same bits under these; the first that does not ends it."""
         return all(self._bits(self._under(machine, pins)) == self.target for machine in self.machines)
 
+    def _candidates(self, everything: Values) -> list[Values]:
+        """Sets of which nothing can be left out. Which one is found depends on what is tried first to be left out: what
+        costs most alone, and then what costs least."""
+        order = self._dearest_first(everything)
+        found: list[Values] = []
+        for items in (order, order[::-1]):
+            kept = dict(minimise(items, lambda some: self._holds(dict(some))))
+            found += [one for one in (kept, *self._raised(kept)) if one not in found]
+        return found
+
     def _dearest_first(self, values: Values) -> list[tuple[str, str]]:
         """What costs most alone is tried first to be left out."""
         cost = {name: self.bench.slowdown({name: value}) or 1.0 for name, value in values.items()}
@@ -118,8 +131,8 @@ class _Search:
 
     def _raised(self, kept: Values) -> Iterator[Values]:
         """The same with one mask as far up as bits allow. A kernel cannot: a lower CPU has not its instructions."""
-        for name in kept.keys() & self.ladder.keys():
-            if not isinstance(self.bench.here.fact(BY_NAME[name].fact), list):
+        for name in self.ladder:
+            if name not in kept or not isinstance(self.bench.here.fact(BY_NAME[name].fact), list):
                 continue
             higher = [value for value in dict.fromkeys(self.ladder[name]) if value and value != kept[name]]
             raised = next(({**kept, name: value} for value in higher if self._holds({**kept, name: value})), None)
@@ -131,7 +144,7 @@ class _Search:
         for number in range(ROUNDS):
             self.bench.run({}, f"timing, round {number + 1} of {ROUNDS}")
             for values in candidates:
-                self.bench.run(values, f"timing, round {number + 1} of {ROUNDS}")
+                self.bench.run(values, f"timing, round {number + 1} of {ROUNDS}", timed=True)
         best = candidates[0]
         clearly = self.bench.noise or 1.0
         for values in candidates[1:]:
@@ -146,5 +159,6 @@ class _Search:
         return Verified(machine.name, values, len(self.bench.of(values)), same)
 
 
-def _ran(bench: Bench, values: Values) -> bool:
-    return bool(bench.bits(values)) and not bench.failed(values)
+def _was_that(bench: Bench, values: Values) -> bool:
+    """Whether a machine was really imitated: it ran, and its libraries took what was asked."""
+    return bool(bench.bits(values)) and not bench.failed(values) and not bench.refused(values)

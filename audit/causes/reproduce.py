@@ -151,6 +151,9 @@ class _Search:
         other = Under(packages=self._other_packages())
         if other:
             self._try(other, self.suspects, [], basis=True)
+            if not any(name in self.there.operators for name in self._away()):
+                self.verify()  # jobs may have the wanted bits by now, too
+            self.notes += packages.rebuilt(self.sides.get(len(self.children) - 1, self.here), self.there)
         freed = self._own_variables()
         if freed:
             self._try(Under(freed), self.suspects, [])
@@ -174,7 +177,7 @@ class _Search:
             return {}
         found = packages.differing(self.here, self.there)
         versions = environments.available(found.versions)
-        self.unavailable = {**found.refused, **environments.unavailable}
+        self.unavailable = {**environments.unavailable, **found.refused}
         self.notes += found.notes
         return versions
 

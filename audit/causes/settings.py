@@ -222,7 +222,7 @@ SETTINGS = (
     ),
     Setting(
         "flush_denormals", "call", "fpu", "fpu.flush_to_zero", _flushed, _x86,
-        lambda value: "a process into which a library built with -Ofast was loaded",
+        lambda value: "a process with -Ofast code",
         "Intel SDM 1, 10.2.3: MXCSR; probes/calls.py sets it as such a library does",
         code="torch.set_flush_denormal(True)    # or load the same library; before threads are started",
     ),

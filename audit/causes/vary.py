@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from audit.causes import settings
-from audit.causes.bench import ROUNDS, TOGETHER, Bench, Run
+from audit.causes.bench import ROUNDS, TOGETHER, Bench, Run, shown
 from audit.causes.laboratory import OPERATORS, Laboratory
 from audit.causes.machines import Candidate, Possible, possible
 from audit.causes.pins import Pins, pin
@@ -55,7 +55,7 @@ def _run(bench: Bench, candidates: list[Candidate]) -> None:
                 done += 1
                 if not bench.failed(one.values):
                     words = f"setting {done} of {len(distinct)}, round {number + 1} of {ROUNDS}"
-                    bench.run(one.values, words, battery=number == 0)
+                    bench.run(one.values, words, battery=number == 0, timed=True)
     bench.timed()
 
 
@@ -107,7 +107,7 @@ def _varied(bench: Bench, candidate: Candidate) -> Varied:
     values = candidate.values
     runs = [one for one in bench.of(values) if one.side]
     effect = _effect(values, runs[0].side) if runs and runs[0].side else ""
-    reason = candidate.impossible or bench.failed(values) or (_refused(values, bench.here, runs) if runs else "")
+    reason = candidate.impossible or bench.failed(values) or bench.refused(values)
     changed, unsteady = _changed(bench, runs), _unsteady(bench, runs)
     differs = bool(changed or unsteady)
     return Varied(
@@ -170,32 +170,7 @@ def _effect(values: Values, side: Measured | None) -> str:
     if side is None:
         return ""
     facts = dict.fromkeys(BY_NAME[name].fact for name in values)
-    return ", ".join(f"{fact} {_shown(side.fact(fact))}" for fact in facts)
-
-
-def _shown(value: object) -> str:
-    return (" ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
-
-
-_ALIASES = {"Katmai": "Prescott"}
-"""Names by which a library tells what it was asked for by another one (OpenBLAS, driver/others/dynamic.c: a core of
-which no code was built is another one's name, and the first that fits is told)."""
-
-
-def _refused(values: Values, here: Measured, runs: list[Run]) -> str:
-    """Which of the settings the library did not take, as the fact in effect says: such a run is no evidence."""
-    side = runs[0].side
-    for name, value in values.items():
-        fact = BY_NAME[name].fact
-        before, after = here.fact(fact), side.fact(fact) if side else None
-        asked = BY_NAME[name].derive(_ALIASES.get(str(after), after), before, here)
-        # Masks take away at least what they name; what else goes with it is the library's affair.
-        other = not isinstance(after, list) and (asked or "").lower() != value.lower()
-        if after == before:
-            return f"refused: {fact} stays {_shown(before)}"
-        if other:
-            return f"refused: {fact} became {_shown(after)}"
-    return ""
+    return ", ".join(f"{fact} {shown(side.fact(fact))}" for fact in facts)
 
 
 def _spreads(bench: Bench, rows: list[Varied]) -> Iterator[tuple[str, Spread]]:

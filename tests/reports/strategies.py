@@ -12,6 +12,7 @@ from msgspec import inspect
 from fixtures.hostile import CONTROLS, MARKUP
 from reports.comparison import Comparison
 from reports.report import Operator, Report, Row, StepValue, Trace
+from reports.reproduction import Reproduction
 
 WORDS = [
     "",
@@ -89,6 +90,10 @@ def comparisons() -> st.SearchStrategy[Comparison]:
 
 
 SHAPES = st.one_of(st.just([]), st.lists(st.integers(0, 9), max_size=3), st.just([2]), st.just([2**53]))
+
+
+def reproductions() -> st.SearchStrategy[Reproduction]:
+    return of(Reproduction, {}, texts())
 
 
 @st.composite

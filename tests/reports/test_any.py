@@ -25,6 +25,7 @@ from reports.comparison import Comparison
 from reports.render import layout
 from reports.render.pages.run import RunSummary
 from reports.report import Report
+from reports.reproduction import Reproduction
 
 FORMATS = st.sampled_from(render.FORMATS)
 
@@ -58,6 +59,16 @@ def test_any_comparison_can_be_shown(comparison: Comparison, format: str, all: b
     check(text, format, comparison)
     if format == "terminal":
         check_color(text, render.diff(comparison, format, all=all, color=True))
+        check_screen(text, all)
+
+
+@often
+@given(strategies.reproductions(), FORMATS, st.booleans())
+def test_any_reproduction_can_be_shown(one: Reproduction, format: str, all: bool) -> None:
+    text = render.reproduction(one, format, all=all)
+    check(text, format, one)
+    if format == "terminal":
+        check_color(text, render.reproduction(one, format, all=all, color=True))
         check_screen(text, all)
 
 

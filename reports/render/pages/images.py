@@ -67,11 +67,10 @@ def _packages(comparison: Comparison, moved: list[ImagePackage]) -> str:
 
 
 def _package(one: ImagePackage) -> str:
-    """ "numpy 2.2.4 -> 2.3.1"."""
+    """ "numpy 2.2.4 -> 2.3.1"; a file may hold any number of versions."""
     if one.fact.endswith((".record", ".digest")):
         return f"{one.name} (other {'ones' if one.fact.endswith('.digest') else 'build'})"
-    before, after = (version or "none" for version in one.versions)
-    return f"{one.name} {before} -> {after}"
+    return f"{one.name} {' -> '.join(version or 'none' for version in one.versions)}"
 
 
 def _layer(one: ImagePackage) -> str:

@@ -35,7 +35,7 @@ def reproduction_page(one: Reproduction, all: bool = False) -> Page:
             ),
         ],
         _closing(one),
-        one.next,
+        _next(one),
     )
 
 
@@ -86,18 +86,17 @@ def _proof(one: Reproduction) -> Block | None:
         return None
     rows = []
     for name, needed in [*one.necessary.items(), *one.necessary_packages.items()]:
-        first = needed.first_divergence
         runs = count(sum(_without(child, one, name) for child in one.children), "run")
-        rows.append(Row((f"without {name}" if len(settings(one)) > 1 else "without it", place(first), f"{runs}")))
+        what = f"differs at {place(needed.first_divergence)}, in {runs}"
+        rows.append(Row((f"without {name}" if len(settings(one)) > 1 else "without it", what)))
     jobs = [name for name in one.wanted if name.startswith("job ")]
     operators = len(one.wanted) - len(jobs)
-    what = ", ".join([*jobs, *([count(operators, "operator")] if operators else [])])
+    same = ", ".join([*jobs, *([count(operators, "operator")] if operators else [])])
     with_it = sum(child.settings == one.settings and child.packages == one.packages for child in one.children)
-    rows.append(
-        Row(("with it" if len(settings(one)) == 1 else "with all", f"identical: {what}", count(with_it, "run")))
-    )
+    name = "with it" if len(settings(one)) == 1 else "with all"
+    rows.append(Row((name, f"identical in {count(with_it, 'run')}: {same}")))
     processes = f"{count(one.runs, 'child process', 'child processes')}, {seconds(one.seconds)}"
-    rows.append(Row(("therefore", f"sufficient and necessary ({processes})", "")))
+    rows.append(Row(("therefore", f"sufficient and necessary ({processes})")))
     return Block("Proof", tuple(rows), least=len(rows), weight=8)
 
 
@@ -216,11 +215,17 @@ def _meeting(one: Reproduction) -> Block | None:
 def _holds(one: Reproduction) -> Block | None:
     if not one.reproduced or not one.validity:
         return None
-    rows = [Row((f"{listed(one.validity)} on this CPU; an upgrade can end it, so check it in CI",))]
-    rows.append(Row(("proven for what was measured; your program may call code that it does not",)))
+    rows = [Row((f"{listed(one.validity)} on this CPU; an upgrade can end it",))]
+    rows.append(Row(("what was measured; your program may call code that it does not",)))
     return Block("Holds for", tuple(rows), weight=4)
 
 
 def _closing(one: Reproduction) -> str:
     words = {0: "reproduced" if one.verdict == "reproduced" else "nothing to set", 1: "not reproduced"}
     return f"Nothing on this machine was changed. Exit {one.exit} ({words.get(one.exit, 'interrupted')})"
+
+
+def _next(one: Reproduction) -> str:
+    if not one.next.strip() or one.next.startswith("Next"):
+        return one.next.strip()
+    return f"Next:  {one.next}"

@@ -30,11 +30,11 @@ def variation_page(one: Variation, all: bool = False) -> Page:
             section(_interrupted(one), _unsteady(one)),
             section(_machines(one), _by_setting(one)),
             *([section(_every(one)), section(_in_effect(one))] if all else []),
-            section(_matter(one), _not_tried(one, all), _kept(one), *_notes(one)),
+            section(_matter(one), _not_tried(one, all), _not_here(), _kept(one)),
             _pins(one, all),
         ],
         _closing(one),
-        one.next,
+        one.next if not one.next or one.next.startswith("Next") else f"Next:  {one.next}",
     )
 
 
@@ -84,7 +84,7 @@ def _first(one: Variation) -> tuple[Tone, str, str]:
     rest = f"{what[0].upper()}{what[1:]} do not change under any of {count(len(tried), 'setting')}"
     operators = sum(bool(row.changed) for row in tried)
     if operators:
-        rest += f"; {operators} of them {'changes' if operators == 1 else 'change'} operators that it does not use so"
+        rest += f"; {operators} of them {'changes' if operators == 1 else 'change'} operators only"
     if len(tried) < len(one.settings):
         rest += f"; {len(one.settings) - len(tried)} could not be tried"
     return ("unsure" if one.interrupted else "good"), "YOUR NUMBERS HOLD.", f"{rest}."
@@ -107,7 +107,7 @@ def _one_cpu(row: Varied) -> bool:
 
 
 def _on(moved: list[Varied]) -> str:
-    if any(row.machine and not _one_cpu(row) for row in moved):
+    if any(row.stands_for.startswith("a CPU") and not _one_cpu(row) for row in moved):
         return "THE CPU"
     if any(_one_cpu(row) for row in moved):
         return "THE NUMBER OF CPUS"
@@ -133,11 +133,11 @@ def _machines(one: Variation) -> Block | None:
     levels = [row for row in one.settings if row.machine and not _one_cpu(row)]
     of_levels = {name for row in levels for name in row.settings}
     alone = [row for row in one.settings if not row.machine and not of_levels & row.settings.keys()]
-    usual = {row.name: row.changed for row in levels}
+    usual = {row.name: _moved(one, row) for row in levels}
     crossed = [
         row
         for row in one.settings
-        if row.machine and _one_cpu(row) and row.changed != usual.get(row.name.rpartition(", ")[0])
+        if row.machine and _one_cpu(row) and _moved(one, row) != usual.get(row.name.rpartition(", ")[0])
     ]
     rows = tuple(_row(one, row, _name(row)) for row in (*levels, *crossed, *alone))
     return Block("If it moves", rows, ("to", *_HEADER), least=min(len(rows), 7), weight=8)
@@ -146,7 +146,7 @@ def _machines(one: Variation) -> Block | None:
 def _name(row: Varied) -> str:
     """ "CPU without AVX-512", in a column that has no room for articles."""
     name = row.stands_for.removeprefix("a ")
-    return name if 0 < len(name) <= NAME else row.name
+    return name if row.machine or 0 < len(name) <= NAME else row.name
 
 
 def _every(one: Variation) -> Block | None:
@@ -165,7 +165,7 @@ def _in_effect(one: Variation) -> Block | None:
 
 def _row(one: Variation, row: Varied, name: str, all: bool = False) -> Row:
     if row.reason:
-        return Row((name, "not tried"))
+        return Row((name, "not tried", "", "", ""))
     first = row.first_divergence
     where = "" if first is None else place(first).removeprefix(f"job {first.job}, ") if all else _short(first)
     how_much = "" if first is None else _size(first.size)
@@ -179,7 +179,9 @@ def _changes(one: Variation, row: Varied) -> str:
     if jobs:
         return listed(jobs)
     moved = row.operators[0] if row.operators else 0
-    return count(moved, "operator") if moved else "nothing"
+    if moved:
+        return count(moved, "operator")
+    return "no operator" if any(name.startswith("job ") for name in one.nondeterministic) else "nothing"
 
 
 def _short(first: FirstDivergence) -> str:
@@ -196,6 +198,8 @@ def _size(measured: Size) -> str:
 
 def _by_setting(one: Variation) -> Block | None:
     """Which of the settings that make a machine change what, each alone."""
+    if not any(_moved(one, row) for row in one.settings):
+        return None
     of_levels = {name for row in one.settings if row.machine and not _one_cpu(row) for name in row.settings}
     rows = []
     for name in dict.fromkeys(row.name for row in one.settings if not row.machine and row.name in of_levels):
@@ -203,12 +207,14 @@ def _by_setting(one: Variation) -> Block | None:
         moved = sum(_moved(one, row) for row in mine)
         only = sum(bool(row.changed) for row in mine) - moved
         does = f"{moved} of {count(len(mine), 'value')} change {listed(one.works)}"
-        if mine and not moved:
-            does = f"none of {count(len(mine), 'value')} changes {listed(one.works)}"
+        if not moved:
+            does = f"{'no value changes' if len(mine) > 1 else 'does not change'} {listed(one.works)}"
         more = f"; {only} change operators only" if only and one.jobs else ""
         if mine:
             rows.append(Row((plain(mine[0].component), Code(name), does + more)))
-    return Block("Because of", tuple(rows), weight=5, least=1) if rows else None
+    if rows and not any(_moved(one, row) for row in one.settings if not row.machine):
+        rows = [Row((f"settings together: alone none of them changes {listed(one.works)}",))]
+    return Block("Because of", tuple(rows), weight=5) if rows else None
 
 
 # What it comes to
@@ -220,14 +226,14 @@ def _matter(one: Variation) -> Block | None:
 
 
 def _spread(name: str, spread: Spread) -> str:
-    """ "final loss of job numpy 0.006351 to 0.006353 over 18 settings (0.03% of it); it learned under all of them"."""
+    """ "job numpy: final loss 0.006351 to 0.006353 (0.03% of it) over 18 settings; all learned"."""
     over = f"over {count(spread.settings, 'setting')}"
-    learned = "all of them" if spread.learned == spread.settings else f"{spread.learned} of them"
+    learned = "all learned" if spread.learned == spread.settings else f"{spread.learned} of them learned"
     if spread.least == spread.most:
-        return f"job {name}: the same final loss {over}; it learned under {learned}"
+        return f"job {name}: the same final loss {over}; {learned}"
     least, most = told_apart([spread.least, spread.most], 4)
     share = f" ({percent(spread.relative)} of it)" if spread.relative is not None else ""
-    return f"job {name}: final loss {least} to {most} {over}{share}; it learned under {learned}"
+    return f"job {name}: final loss {least} to {most}{share} {over}; {learned}"
 
 
 def _not_tried(one: Variation, all: bool) -> Block | None:
@@ -238,11 +244,15 @@ def _not_tried(one: Variation, all: bool) -> Block | None:
             reasons.setdefault(row.reason, []).append(row.name if row.machine else f"{row.name}={row.value}")
     texts = [f"{listed(names, 2)}: {why}" for why, names in reasons.items()]
     texts += [f"{name}: {why}" for name, why in one.skipped.items()]
-    texts.append("CPUs with more than this one has, more CPUs, other versions, a GPU: no setting makes those")
     most = len(texts) if all else 4
     more = [f"{len(texts) - most + 1} more (--all)"] if len(texts) > most else []
     shown = [*texts[: most - len(more)], *more] if more else texts
     return Block("Not tried", tuple(Row((text,)) for text in shown), least=1, weight=4)
+
+
+def _not_here() -> Block:
+    text = "CPUs beyond this one, more CPUs, other versions, a GPU: no setting makes those"
+    return sentence("Not here", text, weight=1, optional=True)
 
 
 def _kept(one: Variation) -> Block | None:
@@ -262,40 +272,36 @@ def _unsteady(one: Variation) -> Block | None:
     return sentence("Unsteady", f"as it is: {listed(one.nondeterministic, 3)}; no setting is blamed for that", weight=8)
 
 
-def _notes(one: Variation) -> list[Block]:
-    return [sentence("Note", note, weight=6) for note in one.notes]
-
-
 def _pins(one: Variation, all: bool) -> Section:
     """What to set so that the bits are the same on every machine that was imitated."""
     if not one.pins:
-        return section(sentence("Pins", f"none: {one.pins_reason}", weight=6) if one.pins_reason else None)
+        return section(sentence("Pins", f"none; {one.pins_reason}", weight=6) if one.pins_reason else None)
     if not pinned(one):
-        return section(sentence("Pins", "none: the runs in this file do not confirm them", weight=6))
+        return section(sentence("Pins", "none; the runs in this file do not confirm them", weight=6))
     rows = [
         *(Row((Code(f"{name}={value}"),)) for name, value in one.pins.items()),
-        Row((f"give {noun(one.works)} the same bits on {_imitated(one.pins_verified)} ({count(runs(one), 'run')})",)),
+        Row((f"same bits of {noun(one.works)} on {_imitated(one.pins_verified)} ({count(runs(one), 'run')})",)),
     ]
-    cost = sentence("Cost", f"{_cost(one)}        holds for {', '.join(one.validity)}", weight=6)
+    price = sentence("Cost", f"{cost(one)}; holds for {', '.join(one.validity)}", weight=6)
     each = Block("Verified", tuple(map(_verified, one.pins_verified)), least=0) if all else None
-    return section(Block("Pins", tuple(rows), least=len(rows), weight=9), cost, each)
+    return section(Block("Pins", tuple(rows), least=len(rows), weight=9), price, each)
 
 
 def _imitated(machines: list[Verified]) -> str:
-    """ "4 kinds of CPU, each with 2 CPUs and with 1"."""
+    """ "4 kinds of CPU, with all CPUs and with one"."""
     single = [one for one in machines if one.machine.endswith(", 1 CPU")]
     kinds = len(machines) - len(single)
     if not single:
         return f"{count(kinds, 'kind')} of CPU"
-    return f"{count(kinds, 'kind')} of CPU, each with as many as here and with one"
+    return f"{count(kinds, 'kind')} of CPU, with all CPUs and with one"
 
 
-def _cost(one: Variation) -> str:
+def cost(one: Variation) -> str:
+    """What the pins cost: "about 1.7x the time"."""
     found = time(one.pins_slowdown, one.noise)
     if not found:
         return "time not measured"
-    noisy = f" (its own noise: {one.noise:.1f}x)" if one.noise and one.noise > LEAST else ""
-    return f"{found if found != 'the same' else 'the same time'} here{noisy}"
+    return "the same time" if found == "the same" else f"{found} the time"
 
 
 def _verified(one: Verified) -> Row:
@@ -304,7 +310,14 @@ def _verified(one: Verified) -> Row:
 
 
 def _closing(one: Variation) -> str:
-    why = {0: "nothing changes bits", 1: "bits can change", 3: "incomplete"}
-    noise = f"; as it is, the best of 2 runs varied by {one.noise:.2f}x" if one.noise else ""
     took = f"{count(one.runs, 'child process', 'child processes')}, {seconds(one.seconds)}"
-    return f"Exit {one.exit} ({why.get(one.exit, '')}). {took}{noise}"
+    noise = f"; noise {one.noise:.2f}x" if one.noise else ""
+    return ". ".join([f"Exit {one.exit} ({_why(one)})", *one.notes, f"{took}{noise}"])
+
+
+def _why(one: Variation) -> str:
+    if one.exit != 1:
+        return "incomplete" if one.exit else "nothing changes bits"
+    if any(_moved(one, row) for row in one.settings):
+        return "bits change"
+    return "not repeatable" if one.nondeterministic else "operators change"

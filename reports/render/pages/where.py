@@ -56,21 +56,23 @@ def where(comparison: Comparison) -> Section:
     """The first divergence, its size, and what became of the jobs."""
     first = comparison.results.first_divergence
     outcome = Block("Outcome", tuple(Row((text,)) for text in _outcomes(comparison)), weight=4)
+    matter = Block("Matter?", tuple(Row((_gap(gap),)) for gap in comparison.gaps), weight=7)
     if first is None:
-        return section(outcome)
+        return section(outcome, matter)
     inputs = "inputs are equal" if first.inputs_equal else "inputs already differ: it happened before this call"
     between = f"; {' against '.join(first.labels)}" if first.labels and several(comparison) else ""
     shown = words.example(first.size.example) if first.size.example else ""
     detail = "; ".join(part for part in (shown, words.tolerance(first.size)) if part)
     rows = (Row((words.size(first.size),)), *([Row((Code(detail),))] if detail else []))
-    return section(sentence("First", f"{place(first)} ({inputs}{between})"), Block("Size", rows, weight=6), outcome)
+    return section(
+        sentence("First", f"{place(first)} ({inputs}{between})"), Block("Size", rows, weight=6), outcome, matter
+    )
 
 
 def _outcomes(comparison: Comparison) -> list[str]:
     """One line for every job that parted; one for all that did not."""
     jobs = comparison.results.jobs
     texts = [_outcome(comparison, job) for job in jobs if job.verdict in ("diverged", "within-tolerance")]
-    texts += [_gap(gap) for gap in comparison.gaps]
     same = [job.name for job in jobs if job.verdict == "identical"]
     if same:
         every = "every job" if not texts and len(same) > 1 else f"job{'s' if len(same) > 1 else ''} {listed(same)}"
@@ -87,10 +89,10 @@ def _outcome(comparison: Comparison, job: JobResult) -> str:
 
 
 def _gap(gap: Gap) -> str:
-    """ "job numpy: this gap (3.2e-07) is within what settings alone do on one machine (2.3e-06)"."""
+    """ "job numpy: the gap (3.2e-07) is within what settings alone do on one machine (2.3e-06)"."""
     if not gap.gap:
         return f"job {gap.job}: no gap in the final losses; settings alone make one of up to {gap.spread:.2g}"
-    apart = f"job {gap.job}: this gap ({gap.gap:.2g}) is"
+    apart = f"job {gap.job}: the gap ({gap.gap:.2g}) is"
     if gap.times is None:
         return f"{apart} more than settings alone do on one machine: they change no final loss"
     if gap.times <= 1:
