@@ -66,7 +66,8 @@ def pins_file(found: Variation) -> str:
     head = [
         f"Under these settings {noun(found.works)} gives the same bits on all of:",
         *(f"  {one.machine}" for one in found.pins_verified),
-        f"Verified by audit {__version__} on one machine that imitated these, in {runs(found)} runs. Cost: {cost(found)}.",
+        f"Verified in {runs(found)} runs by audit {__version__}, on one machine that imitated these.",
+        f"Cost: {cost(found)}.",
         f"Holds for {', '.join(found.validity)}; an upgrade of one of them can end it: run audit vary again.",
         "Other code than that job's may need other pins.",
         "Use: set -a; . ./FILE; set +a   or   env $(grep -v '^#' FILE) COMMAND   or   docker run --env-file FILE",

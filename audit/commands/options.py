@@ -11,11 +11,13 @@ from audit.errors import AuditError
 from probes.session import SECONDS_WITHOUT_PROGRESS
 
 FORMATS = ("terminal", "markdown", "json")
+CHECK_FORMATS = (*FORMATS, "github", "junit", "sarif", "gitlab", "line")
+"""What a check is rendered in, for CI services and other programs that read findings."""
 
 
-def add_rendering(command: argparse.ArgumentParser) -> None:
+def add_rendering(command: argparse.ArgumentParser, formats: Sequence[str] = FORMATS) -> None:
     """--format, -o and --quiet, as every command that renders something has them."""
-    command.add_argument("--format", choices=FORMATS, default="terminal", help="how to show it (default: terminal)")
+    command.add_argument("--format", choices=formats, default="terminal", help="how to show it (default: terminal)")
     command.add_argument("-o", "--output", metavar="FILE", help="write it to FILE instead of standard output")
     command.add_argument("--quiet", action="store_true", help="print nothing; the exit status is the answer")
 
@@ -47,12 +49,17 @@ def _seconds(text: str) -> float:
 def deliver(text: str, options: argparse.Namespace, inputs: Sequence[str] = ()) -> None:
     """Write a rendering where the options say. Raises AuditError if that file cannot be written, or is an input."""
     if options.output:
-        for name in inputs:
-            if os.path.exists(options.output) and os.path.exists(name) and os.path.samefile(options.output, name):
-                raise AuditError(f"-o {options.output} would replace a report that was read; choose another file")
+        refuse_inputs(options.output, inputs, "-o ")
         write(options.output, text)
     elif not options.quiet and sys.stdout is not None:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def refuse_inputs(path: str, inputs: Sequence[str], option: str = "") -> None:
+    """Raise AuditError if `path` is one of the files that were read."""
+    for name in inputs:
+        if os.path.exists(path) and os.path.exists(name) and os.path.samefile(path, name):
+            raise AuditError(f"{option}{path} would replace a report that was read; choose another file")
 
 
 def color() -> bool:

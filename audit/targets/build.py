@@ -29,6 +29,9 @@ SECONDS_TO_END = 10.0
 """How long an image is waited for that something still uses."""
 
 _STEP = re.compile(r"(?:Step|STEP) (\d+)/(\d+)")
+_ERROR_STREAM = "\x1b[91m"
+"""The classic builder says in red what a step writes to standard error; its order against the rest is by chance."""
+
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 """Older engines colour what a step prints to standard error."""
 
@@ -143,6 +146,7 @@ class _Log:
         self.notify = notify
         self.step = ""
         self.said = ""
+        self.complained = False
         self.image = ""
 
     def follow(self, lines: Iterator[bytes]) -> str:
@@ -165,14 +169,18 @@ class _Log:
             return
         if "error" in record or set(record) == {"message"}:
             raise self._failed(str(record.get("error") or record.get("message")))
-        text = _COLOUR.sub("", str(record.get("stream") or ""))
+        stream = str(record.get("stream") or "")
+        text = _COLOUR.sub("", stream)
         self.builds.made += _MADE.findall(text)
         step = _STEP.match(text)
         if step:
-            self.step, self.said = f"step {step[1]}", ""
+            self.step, self.said, self.complained = f"step {step[1]}", "", False
             self.notify(self.words, int(step[1]), int(step[2]))
         elif text.strip() and not _ENGINES_OWN.match(text):
-            self.said = text.strip().splitlines()[-1]
+            complains = stream.startswith(_ERROR_STREAM)
+            if complains or not self.complained:
+                self.said = text.strip().splitlines()[-1]
+            self.complained |= complains
         found = (record.get("aux") or {}).get("ID") or re.findall(r"^Successfully built (\w{12,64})$", text, re.M)
         self.image = found if isinstance(found, str) else next(iter(found), self.image)
 

@@ -1,6 +1,8 @@
-"""Reports and comparisons as text. A format is one file and one line of `_FORMATS`; all of them show the same pages.
+"""Reports and answers as text. A format is one file and one line of `_PAGES` or `_FINDINGS`.
 
-A format's file has the functions of `Renderer`; it is imported when it is asked for.
+Those of `_PAGES` show everything, and the same pages; those of `_FINDINGS` are for programs that read findings, so only
+a check can be shown in them. A format's file has the functions of `Renderer` or `Checks`; it is imported when it is
+asked for.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
+from ..checked import Check
 from ..comparison import Comparison
 from ..report import Report
 from ..reproduction import Reproduction
@@ -16,18 +19,34 @@ from ..variation import Variation
 if TYPE_CHECKING:
     from .pages.run import RunSummary
 
-_FORMATS = {
+_PAGES = {
     "terminal": "terminal",
     "markdown": "markdown",
     "json": "json",
 }
 """The format's name, and the file here that makes it."""
 
-FORMATS = tuple(_FORMATS)
+_FINDINGS = {
+    "github": "github",
+    "junit": "junit",
+    "sarif": "sarif",
+    "gitlab": "gitlab",
+    "line": "line",
+}
+"""The same of formats that hold findings and nothing else."""
+
+FORMATS = tuple(_PAGES)
+CHECK_FORMATS = (*_PAGES, *_FINDINGS)
 
 
-class Renderer(Protocol):
-    """What a format's file must have. color is for terminals; other formats ignore it."""
+class Checks(Protocol):
+    """What every format's file must have. color is for terminals; other formats ignore it."""
+
+    def check(self, found: Check, all: bool = False, color: bool = False) -> str: ...
+
+
+class Renderer(Checks, Protocol):
+    """What the file of a format that shows everything must have."""
 
     def run_summary(self, report: Report, facts: RunSummary, color: bool = False) -> str: ...
 
@@ -44,7 +63,7 @@ class Renderer(Protocol):
 
 def renderer(format: str) -> Renderer:
     """The functions of one format. Raises KeyError for a format that is not in FORMATS."""
-    return cast(Renderer, import_module(f".{_FORMATS[format]}", __package__))
+    return cast(Renderer, import_module(f".{_PAGES[format]}", __package__))
 
 
 def run_summary(report: Report, facts: RunSummary, format: str = "terminal", *, color: bool = False) -> str:
@@ -75,3 +94,9 @@ def reproduction(one: Reproduction, format: str = "terminal", *, all: bool = Fal
 def variation(one: Variation, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:
     """What `audit vary` found, for a person. all: every setting by itself."""
     return renderer(format).variation(one, all, color)
+
+
+def check(found: Check, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:
+    """What `audit check` found, in any of CHECK_FORMATS. all: everything that is folded into a finding."""
+    file = {**_PAGES, **_FINDINGS}[format]
+    return cast(Checks, import_module(f".{file}", __package__)).check(found, all, color)

@@ -54,7 +54,7 @@ def row(name: str, value: str, component: str, first: FirstDivergence | None = N
 
 
 def machine(name: str, **changes: Any) -> Varied:
-    values = {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": MASKS[0], "GLIBC_TUNABLES": "..."}
+    values = {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": MASKS[0], "GLIBC_TUNABLES": name}
     if name.endswith("1 CPU"):
         values["OPENBLAS_NUM_THREADS"] = "1"
     return row(name, "...", "blas, numpy, libm", POWER, settings=values, stands_for=name, machine=True, **changes)

@@ -69,7 +69,9 @@ def time(slowdown: float | None, noise: float | None) -> str:
 
 def _first(one: Variation) -> tuple[Tone, str, str]:
     """Tone, verdict and the rest of the first line."""
-    tried = [row for row in one.settings if row.changes_bits is not None]
+    # A machine that one setting makes is the same try as that setting.
+    every = {tuple(sorted(row.settings.items())): row for row in one.settings}.values()
+    tried = [row for row in every if row.changes_bits is not None]
     shaky = [name for name in one.nondeterministic if name.startswith("job ")]
     if not tried:
         return "unsure", "NOTHING WAS TRIED.", "No setting of this machine could be tried; what stands below says why."
@@ -85,8 +87,8 @@ def _first(one: Variation) -> tuple[Tone, str, str]:
     operators = sum(bool(row.changed) for row in tried)
     if operators:
         rest += f"; {operators} of them {'changes' if operators == 1 else 'change'} operators only"
-    if len(tried) < len(one.settings):
-        rest += f"; {len(one.settings) - len(tried)} could not be tried"
+    if len(tried) < len(every):
+        rest += f"; {len(every) - len(tried)} could not be tried"
     return ("unsure" if one.interrupted else "good"), "YOUR NUMBERS HOLD.", f"{rest}."
 
 

@@ -1,0 +1,145 @@
+"""The page of `audit check`: passed or not and why, what each finding is about, what is in order, what one can do."""
+
+from __future__ import annotations
+
+from ...checked import Check, Finding
+from .. import findings
+from ..escape import cut
+from .page import Block, Code, Page, Row, Section, Term, Tone, page, section, sentence
+from .words import count, listed, value
+
+MOST = 8
+"""Findings that are shown without `all`; a check that has more is read in its JSON, or with --all."""
+
+MESSAGE = 300
+"""The most characters of a finding's message in the first line."""
+
+
+def check_page(found: Check, all: bool = False) -> Page:
+    """The page of a check. all: every finding with everything that is folded into it."""
+    every = findings.findings(found)
+    active = [finding for finding in every if not finding.waived]
+    shown = active if all else active[:MOST]
+    blocks = [_finding(found, finding, number, all) for number, finding in enumerate(shown)]
+    return page(
+        _first(found, active),
+        [
+            *([section(block, _folded(finding)) for block, finding in zip(blocks, shown, strict=True)] if all else []),
+            *([] if all else [section(*blocks, _more(active[len(shown) :]))]),
+            section(_fine(found), _waived(every, all), _held(found)),
+            section(_choose(active, all)),
+        ],
+        _closing(found),
+        found.next if not found.next or found.next.startswith("Next") else f"Next:  {found.next}",
+    )
+
+
+# The first line
+
+
+def _first(found: Check, active: list[Finding]) -> tuple[Tone, str, str]:
+    """Tone, verdict and the rest of the first line: what the gravest finding says."""
+    if found.verdict == "pass":
+        warned = [finding for finding in active if finding.severity != "info"]
+        if warned:
+            return "unsure", "PASSED,", f"with {findings.totals(found)}: {_message(warned[0])}"
+        return "good", "PASSED.", f"{_compared(found)}, and nothing that counts differs."
+    verdict: tuple[Tone, str] = ("bad", "FAILED:") if found.verdict == "fail" else ("unsure", "INCOMPLETE:")
+    others = [finding.severity for finding in active[1:]]
+    more = [
+        count(others.count(severity), f"more {noun}")
+        for severity, noun in (("error", "error"), ("warning", "warning"))
+        if severity in others
+    ]
+    rest = f" And {listed(more)}." if more else ""
+    return *verdict, _message(active[0]) + rest
+
+
+def _message(finding: Finding) -> str:
+    message = cut(finding.message or f"{finding.rule} {finding.fact}", MESSAGE)
+    return message if message.endswith((".", "!", "?")) else f"{message}."
+
+
+def _compared(found: Check) -> str:
+    """ "1,104 of 1,104 lines of audit-baseline.json compared; 148 of 148 operators compared"."""
+    parts = []
+    for numbers, noun in ((found.held, f"held {'lines' if found.held[1:2] != [1] else 'line'}"), (found.operators, "operators")):
+        if len(numbers) == 2 and any(numbers):
+            parts.append(f"{numbers[0]:,} of {numbers[1]:,} {noun} compared")
+    return "; ".join(parts) or "nothing was compared"
+
+
+# Findings
+
+
+def _finding(found: Check, finding: Finding, number: int, all: bool) -> Block:
+    """A finding: what, because of what, with what effect. How to keep or accept it stands below, for all together."""
+    rows = [Row((Code(finding.fact or finding.rule), findings.words(finding.message)))]
+    for name, text in findings.details(finding):
+        if all or name not in ("keep", "accept", "postpone"):
+            where = _where(found, finding) if name == "because" else ""
+            rows.append(Row((Term(name), f"{text}{where}")))
+    grave = finding.severity == "error"
+    return Block(
+        findings.LABELS[finding.severity],
+        tuple(rows),
+        least=1 if number < 3 else 0,
+        weight=(8 if grave else 6) + (number == 0),
+    )
+
+
+def _where(found: Check, finding: Finding) -> str:
+    line = findings.line(finding)
+    return f"   ({found.baseline}:{line})" if line and found.baseline else ""
+
+
+def _more(left: list[Finding]) -> Block | None:
+    return sentence("", f"... {count(len(left), 'more finding')} (--all)", weight=9) if left else None
+
+
+def _folded(finding: Finding) -> Block | None:
+    """Every change of a finding; with one alone its sentence has said it."""
+    if len(finding.changes) < 2:
+        return None
+    rows = [
+        Row((Code(one.fact), cut(value(one.before), 80), cut(value(one.now), 80), str(one.line or "")))
+        for one in finding.changes
+    ]
+    return Block("Changes", tuple(rows), header=("fact", "baseline", "now", "line"), least=0)
+
+
+# What is in order, and what can be done
+
+
+def _fine(found: Check) -> Block | None:
+    return Block("Fine", tuple(Row((findings.words(text),)) for text in found.fine), least=0, weight=3)
+
+
+def _waived(every: list[Finding], all: bool) -> Block:
+    waived = [finding for finding in every if finding.waived]
+    texts = [f"{findings.words(one.message)} ({findings.words(one.waiver) or 'no reason given'})" for one in waived]
+    most = len(texts) if all else 4
+    more = [f"{len(texts) - most} more (--all)"] if len(texts) > most else []
+    return Block("Waived", tuple(Row((text,)) for text in [*texts[:most], *more]), least=min(1, len(texts)), weight=4)
+
+
+def _held(found: Check) -> Block:
+    return sentence("Held", f"{_compared(found)}; baseline {found.baseline or '(none)'}", weight=5)
+
+
+def _choose(active: list[Finding], all: bool) -> Block | None:
+    """How to keep, accept or postpone what was found, each way said once; `all` has said it with each finding."""
+    if all:
+        return None
+    rows = []
+    for name in ("keep", "accept", "postpone"):
+        texts = list(dict.fromkeys(text for finding in active[:MOST] for key, text in findings.details(finding) if key == name))
+        rows += [Row((Term(name), text)) for text in texts[:2]]
+        rows += [Row((Term(""), f"... {len(texts) - 2} more (--all)"))] if len(texts) > 2 else []
+    return Block("Choose", tuple(rows), least=min(3, len(rows)), weight=7)
+
+
+def _closing(found: Check) -> str:
+    why = {0: "passed", 1: "drift", 3: "incomplete"}.get(found.exit, "could not check")
+    policy = f"policy {found.policy}" if found.policy else ""
+    return ". ".join([f"Exit {found.exit} ({why})", *map(findings.words, found.notes[:8]), *([policy] if policy else [])])
