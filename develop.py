@@ -28,6 +28,7 @@ COMMANDS = {
     "benchmark": [["python", "tests/benchmarks/peers.py"]],
     "mutation": [["python", "tests/mutation/run.py"]],
     "scale": [["python", "tests/benchmarks/scale.py"]],
+    "corpus": [["python", "-m", "fixtures.corpus"]],
     "lock": [],
 }
 

@@ -30,8 +30,10 @@ _MOST = 4096
 
 
 def layers(side: Measured) -> list[str]:
-    """The layers of the image that a side is of, as its report names them; [] if it is no image."""
+    """The layers of the image that a side is of, as its report names them; [] if it is no engine's image."""
     found = side.fact("image.layers")
+    if str(side.fact("image.store")).startswith("SIF"):  # no engine's: what is named there are samples of a file
+        return []
     known = isinstance(found, list) and len(found) <= _MOST and all(_LAYER.fullmatch(str(one)) for one in found)
     return list(map(str, found)) if known and isinstance(found, list) else []
 

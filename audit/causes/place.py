@@ -48,6 +48,8 @@ def chosen(options: argparse.Namespace, there: Measured, notify: Notify) -> Plac
             raise AuditError(
                 "--container runs in an image: --python, --via and --packages are for this machine's Python"
             )
+        if options.container.endswith(".sif"):
+            raise AuditError("--container takes an engine's image; for a SIF file: --via 'apptainer exec FILE.sif'")
         client = engine.connect()
         return _inside(
             client, images.inspect(client, options.container, False), options.container, there, options, notify

@@ -38,6 +38,7 @@ QUIET = {
     "diff": [HOST, HOST],
     "bundle": ["-o", "probes.pyz"],
     "completion": ["bash", "-o", "audit.bash"],
+    "reproduce": [HOST, "--python", BARE, "--format", "json", "-o", "proof.json"],
     "vary": ["--job", "operators", "--python", BARE],
 }
 """Arguments with which each subcommand succeeds. A new subcommand needs its row."""

@@ -17,6 +17,7 @@ from audit.causes import image, place
 from audit.compare.side import Measured
 from audit.errors import AuditError
 from audit.targets import bundle
+from audit.targets import engine as engines
 from audit.targets import image as images
 from audit.targets.container import ImageTarget
 from probes import assemble, session
@@ -85,6 +86,10 @@ def test_what_are_no_layers_finds_nothing(layers: object) -> None:
     assert image.find(Engine(of(), of("0123456789ab")), side(layers=layers)) is None  # type: ignore[arg-type]
 
 
+def test_a_sif_file_is_no_engines() -> None:
+    assert image.layers(side(store="SIF: squashfs")) == []
+
+
 @pytest.mark.parametrize(
     ("name", "digests", "remedy"),
     [
@@ -113,6 +118,7 @@ def options(**chosen: object) -> argparse.Namespace:
     ("chosen", "said"),
     [
         ({"wheels": "x"}, "give both"),
+        ({"container": "x.sif"}, "for a SIF file: --via 'apptainer exec FILE.sif'"),
         ({"container": "x", "python": "y"}, "--container runs in an image"),
         ({"container": "x", "packages": True}, "--container runs in an image"),
     ],
@@ -122,16 +128,20 @@ def test_options_that_do_not_go_together(chosen: dict[str, Any], said: str) -> N
         place.chosen(options(**chosen), side(), lambda *_: None)
 
 
+def silent() -> None:
+    raise AuditError("no container engine answers")
+
+
 def test_without_an_engine_the_search_is_made_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+    monkeypatch.setattr(engines, "connect", silent)
     found = place.chosen(options(), side(), lambda *_: None)
     assert found.image is None
-    (note,) = found.notes
-    assert note.startswith("the report is of an image, and no container engine answers at unix:///nowhere")
+    said = "the report is of an image, and no container engine answers; searched with this machine's own Python"
+    assert found.notes == [said]
 
 
 def test_an_interpreter_that_is_named_is_the_one_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+    monkeypatch.setattr(engines, "connect", silent)
     found = place.chosen(options(python="python3"), side(), lambda *_: None)
     assert (found.image, found.notes) == (None, [])
 

@@ -222,3 +222,34 @@ def test_a_job_that_one_side_lacks_makes_the_comparison_incomplete() -> None:
     both = [operator("libm.exp", "00")]
     comparison = compare([side("a", job(), both), side("b", None, both)])
     assert (comparison.results.verdict, comparison.verdict, comparison.exit) == ("identical", "incomplete", 3)
+
+
+def test_an_amplifier_is_not_the_cause() -> None:
+    """A last digit that flips a comparison, and with it everything: laid at the digit, not at the flip, however large
+    what follows is and in whatever step it shows."""
+    inputs = {"chosen": ["score"], "moved": ["chosen"]}
+
+    def run(score: float, flips_at: int) -> Job:
+        recording = recorder.Trace()
+        for step in range(3):
+            recording.begin_step()
+            recording.phase("forward")
+            chosen = 1.0 if step >= flips_at and score > 0.5 else 0.0
+            values = {"score": score, "chosen": chosen, "moved": 1e6 * chosen}
+            made: dict[str, list[float]] = {}
+            for name, value in values.items():
+                arguments = [made[source] for source in inputs.get(name, [])]
+                components = ("blas",) if name == "score" else ("numpy",)
+                made[name] = recording.call(
+                    name, f"{name} f64", components, lambda *_, value=value: [value], *arguments
+                )
+        return Job("numpy", trace=msgspec.convert(recording.record(), Trace), runs=2)
+
+    for flips_at in (0, 2):
+        one = side("a", run(0.5, flips_at), blas__kernel="SkylakeX", numpy__simd_found=["X86_V4"])
+        two = side("b", run(0.5000000000000001, flips_at), blas__kernel="Haswell", numpy__simd_found=["X86_V3"])
+        comparison = compare([one, two])
+        first = comparison.results.first_divergence
+        assert first
+        assert (first.step, first.tensor, first.components, first.ulp.max) == (0, "score", ["blas"], 1)
+        assert {name for cause in comparison.causes for name in cause.components} == {"blas"}
