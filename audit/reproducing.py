@@ -107,6 +107,8 @@ def _next(found: Reproduction, options: argparse.Namespace, target: Target, path
         return (
             f"Next, with the other's packages, in a throw-away environment:  audit reproduce {report} --packages{again}"
         )
+    if found.verdict == "irreducible" and found.meeting is None and not found.image:
+        return "Next, on both machines, in one image:  audit run --container IMAGE -o boxed.json"
     return f"Next, to see all that differs:  audit run -o here.json{again}    # then: audit diff {report} here.json"
 
 

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_machines import MACHINES, audit
+from test_machines import MACHINES, audit, qemu
 
 from audit.causes import settings
 from audit.inputs import one
+from fixtures import record
 from reports import codec, proof
 from reports.reproduction import Reproduction
 
@@ -88,6 +89,32 @@ def test_the_bits_of_another_machine_and_again_by_what_is_printed(
     assert comparison["results"]["verdict"] == "identical"
     assert comparison["results"]["operators"]["compared"] > 500
     assert comparison["results"]["operators"]["differing"] == []
+
+
+@qemu
+@pytest.mark.emulated
+def test_an_emulated_cpu_that_was_never_recorded(tmp_path: Path) -> None:
+    """IvyBridge has AVX and neither AVX2 nor FMA: a level between those that the corpus has."""
+    there, again = (str(tmp_path / name) for name in ("ivybridge.json", "again.json"))
+    python = os.path.realpath(record.python(record.NUMPY))  # an emulator follows no link of an environment
+    audit("run", "--quiet", "--job", "numpy", "--repeat", "1", "-o", there,
+          "--via", "qemu-x86_64-static -cpu IvyBridge", "--python", python)  # fmt: skip
+    audit("reproduce", there, "--quiet", "--python", sys.executable, "--save", str(tmp_path / "proof.json"))
+    tree = json.loads((tmp_path / "proof.json").read_text())
+    assert tree["reproduced"] is True
+    assert tree["settings"]["OPENBLAS_CORETYPE"] == "Sandybridge"
+    audit("run", "--quiet", "--job", "numpy", "-o", again, "--python", sys.executable, **tree["settings"])
+    audit("diff", "--fail-on", "results", there, again)
+
+
+def test_another_system_is_said_to_be_one(tmp_path: Path) -> None:
+    """A trixie container against this host: other numpy, other BLAS, other glibc; nothing here can be set to that."""
+    tree = reproduced("bookworm~blas+libm+numpy+python=os.release~trixie", tmp_path, 1)
+    assert tree["verdict"] == "irreducible"
+    assert tree["settings"] == {}
+    assert [(cause["root"], cause["status"]) for cause in tree["causes"]] == [("os.release", "irreducible")]
+    assert len(tree["residue"]) > 50
+    assert tree["next"].startswith("Next, on both machines, in one image:")
 
 
 def test_a_floating_point_mode_is_reproduced_by_a_call(tmp_path: Path) -> None:
