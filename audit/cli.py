@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from audit import __version__
-from audit.commands import bundle, completion, diff, reproduce, run, show, vary
+from audit.commands import baseline, bundle, check, completion, diff, explain, reproduce, run, show, vary
 from audit.errors import CANNOT, AuditError
 from probes import interrupts, streams
 
-COMMANDS = (run, show, diff, reproduce, vary, bundle, completion)
+COMMANDS = (run, show, diff, check, baseline, explain, reproduce, vary, bundle, completion)
 
 EPILOG = """\
 exit status: 0 nothing to report; 1 a difference, drift, divergence or nondeterminism was found;

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from . import comparison, reproduction, source, variation
+from . import checked, comparison, reproduction, source, variation
+from .checked import Check
 from .comparison import Comparison
 from .misfits import misfits
 from .parts import Parts
@@ -21,7 +22,7 @@ from .variation import Variation
 
 T = TypeVar("T")
 
-Answer = Comparison | Reproduction | Variation
+Answer = Comparison | Reproduction | Variation | Check
 """What a command says and saves."""
 
 Found = Report | Answer
@@ -31,6 +32,7 @@ _ANSWERS: dict[str, tuple[str, int, type[Answer]]] = {
     comparison.FORMAT: ("comparison", comparison.VERSION, Comparison),
     reproduction.FORMAT: ("reproduction", reproduction.VERSION, Reproduction),
     variation.FORMAT: ("variation", variation.VERSION, Variation),
+    checked.FORMAT: ("check", checked.VERSION, Check),
 }
 """What commands say and save, by the format's name: what it is called, the newest version, and the type."""
 

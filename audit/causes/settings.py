@@ -28,8 +28,8 @@ class Setting:
     how: a `variable` stands in the environment before the interpreter starts, a `call` is made in the process.
     fact: the fact in effect that it decides. derive: from (the value wanted, the one here, this side) to the setting's
     value; None where this side cannot be made to do that. values: those possible here, nearest to the usual first.
-    stands_for: the machine that a value imitates, in words. code: the lines of a call. library: of BLAS, on both sides. of_cpu: it imitates
-    another CPU, which works downwards only.
+    stands_for: the machine that a value imitates, in words. code: the lines of a call. library: of BLAS, on both sides.
+    of_cpu: it imitates another CPU, which works downwards only.
     """
 
     name: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -36,12 +35,12 @@ def add_outputs(command: argparse.ArgumentParser) -> None:
 
 def report(text: str) -> tuple[str, str]:
     """The format and the file of "sarif=drift.sarif". Raises argparse.ArgumentTypeError."""
-    format, separator, path = text.partition("=")
+    form, separator, path = text.partition("=")
     if not separator or not path:
         raise argparse.ArgumentTypeError(f"{text!r} is not FORMAT=FILE, such as sarif=drift.sarif")
-    if format not in CHECK_FORMATS:
-        raise argparse.ArgumentTypeError(f"no format {format!r} (choose from {', '.join(CHECK_FORMATS)})")
-    return format, path
+    if form not in CHECK_FORMATS:
+        raise argparse.ArgumentTypeError(f"no format {form!r} (choose from {', '.join(CHECK_FORMATS)})")
+    return form, path
 
 
 def ready(options: argparse.Namespace, inputs: Sequence[str] = ()) -> None:
@@ -66,9 +65,9 @@ def deliver(found: Check, options: argparse.Namespace, inputs: Sequence[str] = (
 
     everything = getattr(options, "all", False)
     placed = _placed(found, os.environ)
-    for format, path in options.reports_to:
+    for form, path in options.reports_to:
         refuse_inputs(path, inputs)
-        write(path, render.check(placed, format, all=everything))
+        write(path, render.check(placed, form, all=everything))
     actions = os.environ.get("GITHUB_ACTIONS") == "true"
     text = render.check(placed, options.format, all=everything, color=not options.output and not actions and color())
     if actions and options.format == "terminal" and not options.output:
@@ -95,7 +94,7 @@ def _no_commands(page: str) -> str:
     """A page that the runner of GitHub Actions will not take for its commands, though a report's text look like one."""
     if not any(line.lstrip().startswith("::") or "##[" in line for line in page.splitlines()):
         return page
-    token = secrets.token_hex(16)  # the runner obeys nothing until it reads this again, which no report can know
+    token = os.urandom(16).hex()  # the runner obeys nothing until it reads this again, which no report can know
     return f"::stop-commands::{token}\n{page}::{token}::\n"
 
 

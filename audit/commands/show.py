@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from audit.commands.options import add_rendering, color, deliver
+from audit.commands.options import CHECK_FORMATS, FORMATS, add_rendering, color, deliver
 from audit.errors import SAME, AuditError, ReportError
 
 if TYPE_CHECKING:
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("show", help="read a report, or what diff, reproduce or vary saved")
+    command = commands.add_parser("show", help="read a report, or what diff, check, reproduce or vary saved")
     command.add_argument(
         "file",
         metavar="REPORT|ANSWER",
-        help="a file of audit run or audit reproduce, or of audit diff or vary --format json",
+        help="a file of audit run or audit reproduce, or of audit diff, check or vary --format json",
     )
     command.add_argument("--all", action="store_true", help="every fact with its source")
     command.add_argument("--sharing", action="store_true", help="what leaves this machine if you send the file")
     command.add_argument("--allow-edited", action="store_true", help="read a report that was edited after writing")
-    add_rendering(command)
+    add_rendering(command, CHECK_FORMATS)
     command.set_defaults(execute=execute)
 
 
@@ -30,6 +30,7 @@ def execute(options: argparse.Namespace) -> int:
     from audit import verdict
     from probes import streams
     from reports import codec, render
+    from reports.checked import Check
     from reports.comparison import Comparison
     from reports.render.escape import visible
     from reports.reproduction import Reproduction
@@ -42,8 +43,13 @@ def execute(options: argparse.Namespace) -> int:
     for note in notes if not options.quiet else ():
         streams.say(visible(f"audit show: {note}"))
     colored = not options.output and color()
+    if not isinstance(found, Check) and options.format not in FORMATS:
+        raise AuditError(f"{options.file}: only a check is shown as {options.format}; choose {', '.join(FORMATS)}")
     if options.sharing:
         return _sharing(found, options, colored)
+    if isinstance(found, Check):
+        deliver(render.check(found, options.format, all=options.all, color=colored), options, [options.file])
+        return found.exit
     if isinstance(found, Comparison):
         deliver(render.diff(found, options.format, all=options.all, color=colored), options, [options.file])
         return found.exit

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from ..checked import Check
 from ..comparison import Comparison
+from ..explained import Explanation
 from ..report import Report
 from ..reproduction import Reproduction
 from ..variation import Variation
@@ -60,6 +61,8 @@ class Renderer(Checks, Protocol):
 
     def variation(self, one: Variation, all: bool = False, color: bool = False) -> str: ...
 
+    def explain(self, one: Explanation, all: bool = False, color: bool = False) -> str: ...
+
 
 def renderer(format: str) -> Renderer:
     """The functions of one format. Raises KeyError for a format that is not in FORMATS."""
@@ -94,6 +97,11 @@ def reproduction(one: Reproduction, format: str = "terminal", *, all: bool = Fal
 def variation(one: Variation, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:
     """What `audit vary` found, for a person. all: every setting by itself."""
     return renderer(format).variation(one, all, color)
+
+
+def explain(one: Explanation, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:
+    """What a fact, a rule or a component is. all: all that decides it."""
+    return renderer(format).explain(one, all, color)
 
 
 def check(found: Check, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:

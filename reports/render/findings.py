@@ -1,4 +1,4 @@
-"""What all formats of a check say alike: which findings there are, in which order, where they stand, and in which words.
+"""What all formats of a check say alike: which findings there are, in which order, at which line, in which words.
 
 Texts here are raw; each format escapes what it writes.
 """
@@ -9,7 +9,7 @@ import hashlib
 
 from ..checked import Change, Check, Finding
 from .escape import cut
-from .pages.words import count, value
+from .pages.words import count, listed, value
 
 LONGEST = 1000
 """The most characters of one text in a format that a service stores or a person reads in a list."""
@@ -18,26 +18,37 @@ _ORDER = {"error": 0, "warning": 1, "info": 2}
 
 LABELS = {"error": "ERROR", "warning": "WARN", "info": "INFO"}
 
-NOT_READ = "not-read"
-"""The rule of what a check says of a fact that could not be read and that no finding is about."""
+NOT_READ = "unreadable"
+"""The rule of what a check says of facts that could not be read, where none of its findings does."""
+
+_UNREAD = (NOT_READ, "required-unreadable")
 
 NOTHING = "nothing-compared"
 """The rule of a check that did not pass and says of nothing why: comparing nothing is never a pass."""
+
+INCOMPLETE = (*_UNREAD, NOTHING)
+"""The rules of what was not compared, where others found what differs."""
 
 
 def findings(found: Check) -> list[Finding]:
     """All that a format must show, the gravest first and what is waived last. What could not be read is a finding in
     every format, though a check may only name it, and a check that did not pass has at least one."""
-    about = {finding.fact for finding in found.findings}
-    unread = [
-        Finding(NOT_READ, fact, "error", f"{fact} could not be read: {reason}")
-        for fact, reason in found.missing.items()
-        if fact not in about
-    ]
-    every = [*found.findings, *unread]
+    told = any(finding.rule in _UNREAD for finding in found.findings)
+    every = [*found.findings, *([] if told else _unread(found))]
     if found.verdict != "pass" and all(finding.waived for finding in every):
         every.append(Finding(NOTHING, "results", "error", _no_reason(found)))
     return sorted(every, key=lambda one: (one.waived, _ORDER[one.severity], one.new is False))
+
+
+def _unread(found: Check) -> list[Finding]:
+    """One finding a reason: whatever cannot be loaded leaves many facts without a value."""
+    reasons: dict[str, list[str]] = {}
+    for fact, reason in found.missing.items():
+        reasons.setdefault(reason, []).append(fact)
+    return [
+        Finding(NOT_READ, facts[0], "error", f"{listed(facts, 3)} could not be read: {reason}")
+        for reason, facts in reasons.items()
+    ]
 
 
 def _no_reason(found: Check) -> str:
@@ -79,8 +90,10 @@ def change(one: Change) -> str:
 
 
 def because(finding: Finding) -> str:
-    """What made it so: the finding's own words, else the root's change, which comes first."""
-    return finding.because or (change(finding.changes[0]) if finding.changes else "")
+    """What made it so: the finding's own words, else the root's change, which comes first; "" where the message is
+    about just that."""
+    first = finding.changes[0] if finding.changes else None
+    return finding.because or (change(first) if first and first.fact not in finding.message else "")
 
 
 def came_with(finding: Finding) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from ..checked import Check
 from ..comparison import Comparison
+from ..explained import Explanation
 from ..report import Report
 from ..reproduction import Reproduction
 from ..variation import Variation
@@ -28,7 +30,7 @@ def run_summary(report: Report, facts: RunSummary, color: bool = False) -> str:
         }
         for target in report.targets
     ]
-    return _text(
+    return text(
         {
             "format": "audit-run",
             "version": 1,
@@ -47,31 +49,41 @@ def run_summary(report: Report, facts: RunSummary, color: bool = False) -> str:
 
 def show(report: Report, all: bool = False, color: bool = False) -> str:
     """The whole report; `all` makes no difference, because nothing is left out."""
-    return _text(report)
+    return text(report)
 
 
 def sharing(report: Report, file: str, color: bool = False) -> str:
     """What a report holds, by what it is about, and what no report holds."""
     found = shared.sharing(report)
     body = {**msgspec.to_builtins(found), "plain": found.plain, "look_at": found.odd, "never": shared.NEVER}
-    return _text({"format": "audit-sharing", "version": 1, **body})
+    return text({"format": "audit-sharing", "version": 1, **body})
 
 
 def diff(comparison: Comparison, all: bool = False, color: bool = False) -> str:
     """The whole comparison; `all` makes no difference, because nothing is left out."""
-    return _text(comparison)
+    return text(comparison)
 
 
 def reproduction(one: Reproduction, all: bool = False, color: bool = False) -> str:
     """The whole reproduction, with the digests of its children."""
-    return _text(one)
+    return text(one)
 
 
 def variation(one: Variation, all: bool = False, color: bool = False) -> str:
     """The whole variation; `all` makes no difference, because nothing is left out."""
-    return _text(one)
+    return text(one)
 
 
-def _text(value: object) -> str:
+def check(found: Check, all: bool = False, color: bool = False) -> str:
+    """The whole check; `all` makes no difference, because nothing is left out."""
+    return text(found)
+
+
+def explain(one: Explanation, all: bool = False, color: bool = False) -> str:
+    """The whole explanation; `all` makes no difference, because nothing is left out."""
+    return text(one)
+
+
+def text(value: object) -> str:
     """Indented JSON in a stable key order, ended by a newline; nothing in it acts on a terminal."""
     return escape.json(msgspec.json.format(msgspec.json.encode(value), indent=2).decode("utf-8")) + "\n"

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from ..checked import Check
 from ..comparison import Comparison
+from ..explained import Explanation
 from ..report import Report
 from ..reproduction import Reproduction
 from ..variation import Variation
 from . import escape
+from .pages.check import check_page
 from .pages.diff import diff_page
-from .pages.page import Block, Code, Page, Row, Section
+from .pages.explain import explain_page
+from .pages.page import Block, Code, Page, Row, Section, Term
 from .pages.reproduction import reproduction_page
 from .pages.run import RunSummary, pasted, run_page
 from .pages.sharing import sharing_page
 from .pages.show import show_page
 from .pages.variation import variation_page
+
+MOST = 1_000_000
+"""The most bytes of a check: GitHub shows nothing of a summary beyond 1024k, and other text may be there."""
 
 
 def run_summary(report: Report, facts: RunSummary, color: bool = False) -> str:
@@ -44,6 +51,29 @@ def reproduction(one: Reproduction, all: bool = False, color: bool = False) -> s
 def variation(one: Variation, all: bool = False, color: bool = False) -> str:
     """One variation. all: every setting by itself."""
     return write(variation_page(one, all))
+
+
+def check(found: Check, all: bool = False, color: bool = False) -> str:
+    """One check, cut where a job summary would no longer be shown. all: everything that is folded into a finding."""
+    return _capped(write(check_page(found, all)))
+
+
+def explain(one: Explanation, all: bool = False, color: bool = False) -> str:
+    """One explanation. all: all that decides it."""
+    return write(explain_page(one, all))
+
+
+def _capped(text: str) -> str:
+    """The first lines of a page, as many as fit, and that it was cut; nothing that a page has goes over lines."""
+    if len(text.encode("utf-8", "replace")) <= MOST:
+        return text
+    kept, taken = [], 0
+    for line in text.split("\n"):
+        taken += len(line.encode("utf-8", "replace")) + 1
+        if taken > MOST - 100:
+            break
+        kept.append(line)
+    return "\n".join(kept).rstrip("\n") + "\n\n... cut here; the JSON of the check has everything\n"
 
 
 def write(page: Page) -> str:
@@ -91,13 +121,19 @@ def _items(block: Block) -> list[str]:
     lines: list[str] = []
     for row in block.rows:
         label = row.mark or ("" if lines else block.label)
-        text = "; ".join(_text(cell) for cell in row.cells)
+        text = _termed(row) if isinstance(row.cells[0], Term) else "; ".join(_text(cell) for cell in row.cells)
         if label:
             lines.append(f"- **{_text(label)}:** {text}")
         else:
             text = escape.markdown_first(text)
             lines.append(f"  - {text}" if lines else f"- {text}")
     return lines
+
+
+def _termed(row: Row) -> str:
+    """A term and what it names: "because: another driver"."""
+    term, *rest = (_text(cell) for cell in row.cells)
+    return f"{term}: {'; '.join(rest)}" if term else "; ".join(rest)
 
 
 def _table(block: Block) -> list[str]:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..checked import Check
 from ..comparison import Comparison
+from ..explained import Explanation
 from ..report import Report
 from ..reproduction import Reproduction
 from ..variation import Variation
 from . import escape, layout
+from .pages.check import check_page
 from .pages.diff import diff_page
+from .pages.explain import explain_page
 from .pages.page import Block, Page, Section, fit
 from .pages.reproduction import reproduction_page
 from .pages.run import RunSummary, run_page
@@ -68,6 +72,16 @@ def reproduction(one: Reproduction, all: bool = False, color: bool = False) -> s
 def variation(one: Variation, all: bool = False, color: bool = False) -> str:
     """What `audit vary` prints, also in at most 25 lines without `all`."""
     return _whole_or_fitted(variation_page(one, all), all, color)
+
+
+def check(found: Check, all: bool = False, color: bool = False) -> str:
+    """What `audit check` prints, also in at most 25 lines without `all`."""
+    return _whole_or_fitted(check_page(found, all), all, color)
+
+
+def explain(one: Explanation, all: bool = False, color: bool = False) -> str:
+    """What `audit explain` prints, also in at most 25 lines without `all`."""
+    return _whole_or_fitted(explain_page(one, all), all, color)
 
 
 def _whole_or_fitted(page: Page, all: bool, color: bool) -> str:

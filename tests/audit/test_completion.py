@@ -14,6 +14,7 @@ import pytest
 
 from audit.cli import main, parser
 from audit.commands.completion import SHELLS
+from audit.commands.options import CHECK_FORMATS
 
 MACHINES = Path(__file__).parent.parent.parent / "fixtures" / "machines"
 HOST = str(MACHINES / "host.json.gz")
@@ -36,6 +37,9 @@ QUIET = {
     "run": ["--job", "none", "-o", "report.json"],
     "show": [HOST],
     "diff": [HOST, HOST],
+    "check": [HOST, "--baseline", HOST],
+    "baseline": [HOST, "-o", "baseline.json"],
+    "explain": ["blas.kernel"],
     "bundle": ["-o", "probes.pyz"],
     "completion": ["bash", "-o", "audit.bash"],
     "reproduce": [HOST, "--python", BARE, "--format", "json", "-o", "proof.json"],
@@ -99,7 +103,8 @@ printf '%s\\n' "${COMPREPLY[@]}"
 LINES = [
     ("audit di", {"diff"}),
     ("audit diff --fail-on ", {"results", "numeric", "any"}),
-    ("audit show --format ", {"terminal", "markdown", "json"}),
+    ("audit diff --format ", {"terminal", "markdown", "json"}),
+    ("audit show --format ", set(CHECK_FORMATS)),
     ("audit run --job ", {"auto", "none", "operators", "python", "numpy"}),
     ("audit diff here.json --all", {"--all", "--allow-edited"}),
     ("audit diff ", {"here.json", "there.json.gz", "results"}),

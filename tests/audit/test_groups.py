@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 
-import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -19,10 +19,21 @@ sys.path.insert(0, str(ROOT))
 
 with atheris.instrument_imports(include=["reports"]):
     from reports import codec, parts, render, source
+    from reports.checked import Check
     from reports.comparison import Comparison
+    from reports.report import Report
+    from reports.reproduction import Reproduction
+    from reports.variation import Variation
 
 from fixtures import hostile  # noqa: E402
 
+SHOWN = {
+    Report: render.show,
+    Comparison: render.diff,
+    Reproduction: render.reproduction,
+    Variation: render.variation,
+    Check: render.check,
+}
 MET = parts.Parts()
 parts.SMALLEST = 1
 
@@ -38,8 +49,9 @@ def one(data: bytes) -> None:
     quick = codec._as_written(data, MET)
     assert quick in (None, codec._as_written(data, parts.Parts()))
     assert quick is None or quick == codec._in_any_form("f", data, True)[0]
-    for form in render.FORMATS:
-        text = render.diff(found, form) if isinstance(found, Comparison) else render.show(found, form)
+    forms = render.CHECK_FORMATS if isinstance(found, Check) else render.FORMATS
+    for form in forms:
+        text = SHOWN[type(found)](found, form)
         assert all(line.isprintable() for line in text.split("\n"))
 
 

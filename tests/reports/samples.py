@@ -10,6 +10,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from reports import checked as checked_format
+from reports.checked import Change, Check, Finding
 from reports.comparison import (
     FORMAT,
     VERSION,
@@ -599,4 +601,163 @@ REPORTS = {
     "once": lambda: report(target(jobs=[reference_job("numpy", runs=1, repeats=[])], battery=None)),
     "recipe": lambda: report(recipe_target()),
     "two_targets": lambda: report(target(), target(name="python:3.12-slim", chosen="the image's python3")),
+}
+
+
+def image_bump() -> Check:
+    """A base image that moved glibc and with it the bits, and fewer CPUs: the check of OUTPUT.md."""
+    moved = [Change("libc.version", "2.36", "2.41", 118), Change("os.release", "Debian 12", "Debian 13", 131)]
+    folded = [Change(f"packages.system.lib{n}.version", f"1.{n}", f"1.{n + 1}", 140 + n) for n in range(45)]
+    accept = "commit the update below; one line per changed fact"
+    postpone = "waiver with reason and expiry in audit.toml"
+    return checked(
+        verdict="fail",
+        findings=[
+            Finding(
+                "performance-drift",
+                "limits.cpu_quota",
+                "warning",
+                "limits.cpu_quota 8 -> 4",
+                identity="d4" * 16,
+                new=False,
+                changes=[Change("limits.cpu_quota", 8, 4, 97)],
+                effect="no result changed",
+                keep="limits.cpu_quota = 8, as in the baseline",
+                accept=accept,
+                postpone=postpone,
+                line=97,
+            ),
+            Finding(
+                "results-changed",
+                "image.layers",
+                "error",
+                "9 of 31 libm operators give other bits",
+                identity="a1" * 16,
+                new=True,
+                components=["libm"],
+                changes=[*moved, *folded],
+                operators=["libm.exp.f64", "libm.log.f64"],
+                because="the base image moved from Debian 12 to 13, so libc.version 2.36 -> 2.41",
+                came_with="another image; 46 other changes folded into this finding",
+                effect="training differs at step 0, softmax; final loss equal",
+                keep="FROM python:3.12-slim@sha256:4f2c91aa (the baseline's digest)",
+                accept=accept,
+                postpone=postpone,
+                line=118,
+            ),
+        ],
+        operators=[148, 148],
+        fine=['this runner is class "x86 AVX2", 1 of 3 in the baseline', "58 changes that cannot alter results"],
+        policy="audit.toml",
+        exit=1,
+        next="on a machine with the new image:  audit baseline --update audit-baseline.json",
+    )
+
+
+def waived_and_stale() -> Check:
+    """A drift that a waiver covers, and a waiver that is of no use any more."""
+    return checked(
+        findings=[
+            Finding(
+                "numeric-drift",
+                "packages.numpy.version",
+                "warning",
+                "packages.numpy.version 2.4.6 -> 2.4.7",
+                waived=True,
+                identity="b2" * 16,
+                changes=[Change("packages.numpy.version", "2.4.6", "2.4.7", 60)],
+                waiver="until 2027-01-31: CVE fix",
+            ),
+            Finding(
+                "stale-waiver",
+                "blas.threads",
+                "warning",
+                "The waiver of blas.threads expired on 2026-10-31",
+                identity="c3" * 16,
+                keep="remove it from audit.toml",
+            ),
+        ],
+        operators=[148, 148],
+        fine=['this runner is class "x86 AVX2", 1 of 3 in the baseline'],
+        policy="audit.toml",
+        next="audit check --baseline audit-baseline.json --all",
+    )
+
+
+def new_class() -> Check:
+    """A runner of a kind that the baseline does not know."""
+    return checked(
+        verdict="fail",
+        findings=[
+            Finding(
+                "unknown-class",
+                "hardware",
+                "warning",
+                'This machine is of class "x86 AVX-512", which the baseline does not hold',
+                identity="e5" * 16,
+                keep="run on one of the baseline's classes: x86 AVX2, aarch64 NEON",
+                accept="audit baseline --update-new-only audit-baseline.json",
+                postpone="waiver for hardware in audit.toml",
+            )
+        ],
+        held=[980, 1104],
+        exit=1,
+        next="on this machine:  audit baseline --update-new-only audit-baseline.json",
+    )
+
+
+def unread() -> Check:
+    """A container that may not read what the baseline holds."""
+    return checked(
+        verdict="incomplete",
+        missing={"gpu.driver": "denied: NVML may not be loaded here", "image.id": "absent: not in a container"},
+        held=[1102, 1104],
+        operators=[0, 148],
+        exit=3,
+        next="on this machine:  audit run -o here.json",
+    )
+
+
+def passed() -> Check:
+    """Nothing to report."""
+    return checked(
+        operators=[148, 148],
+        fine=['this runner is class "x86 AVX2", 1 of 3 in the baseline', "58 changes that cannot alter results"],
+        next="audit check --baseline audit-baseline.json --job numpy    # the training as well",
+    )
+
+
+def drifted(count: int) -> Check:
+    """As many errors as asked for."""
+    findings = [
+        Finding(
+            "numeric-drift", f"variables.X{n}", "error", f"X{n} is set, 100%: a,b", line=n + 1, identity=f"{n:032x}"
+        )
+        for n in range(count)
+    ]
+    return checked(verdict="fail", findings=findings, exit=1, next="audit baseline --update audit-baseline.json")
+
+
+def checked(**changes: Any) -> Check:
+    """A check without a finding, changed as asked for."""
+    given: dict[str, Any] = {
+        "format": checked_format.FORMAT,
+        "version": checked_format.VERSION,
+        "verdict": "pass",
+        "findings": [],
+        "baseline": "audit-baseline.json",
+        "policy": "",
+        "report": side("here"),
+        "held": [1104, 1104],
+    }
+    return Check(**{**given, **changes})
+
+
+CHECKS = {
+    "image_bump": image_bump,
+    "waived_and_stale": waived_and_stale,
+    "new_class": new_class,
+    "incomplete": unread,
+    "pass": passed,
+    "many": lambda: drifted(40),
 }

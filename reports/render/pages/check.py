@@ -5,11 +5,13 @@ from __future__ import annotations
 from ...checked import Check, Finding
 from .. import findings
 from ..escape import cut
-from .page import Block, Code, Page, Row, Section, Term, Tone, page, section, sentence
+from .page import Block, Code, Page, Row, Term, Tone, page, section, sentence
 from .words import count, listed, value
 
 MOST = 8
 """Findings that are shown without `all`; a check that has more is read in its JSON, or with --all."""
+
+_CHOICES = ("keep", "accept", "postpone")
 
 MESSAGE = 300
 """The most characters of a finding's message in the first line."""
@@ -30,7 +32,7 @@ def check_page(found: Check, all: bool = False) -> Page:
             section(_choose(active, all)),
         ],
         _closing(found),
-        found.next if not found.next or found.next.startswith("Next") else f"Next:  {found.next}",
+        _next(found.next),
     )
 
 
@@ -43,7 +45,7 @@ def _first(found: Check, active: list[Finding]) -> tuple[Tone, str, str]:
         warned = [finding for finding in active if finding.severity != "info"]
         if warned:
             return "unsure", "PASSED,", f"with {findings.totals(found)}: {_message(warned[0])}"
-        return "good", "PASSED.", f"{_compared(found)}, and nothing that counts differs."
+        return "good", "PASSED.", f"Nothing that counts differs from {found.baseline or 'the baseline'}."
     verdict: tuple[Tone, str] = ("bad", "FAILED:") if found.verdict == "fail" else ("unsure", "INCOMPLETE:")
     others = [finding.severity for finding in active[1:]]
     more = [
@@ -56,17 +58,13 @@ def _first(found: Check, active: list[Finding]) -> tuple[Tone, str, str]:
 
 
 def _message(finding: Finding) -> str:
-    message = cut(finding.message or f"{finding.rule} {finding.fact}", MESSAGE)
-    return message if message.endswith((".", "!", "?")) else f"{message}."
+    """What is the matter, and why: as sentences."""
+    parts = [finding.message or f"{finding.rule} {finding.fact}", finding.because and f"Cause: {finding.because}"]
+    return " ".join(_ended(cut(part, MESSAGE)) for part in parts if part)
 
 
-def _compared(found: Check) -> str:
-    """ "1,104 of 1,104 lines of audit-baseline.json compared; 148 of 148 operators compared"."""
-    parts = []
-    for numbers, noun in ((found.held, f"held {'lines' if found.held[1:2] != [1] else 'line'}"), (found.operators, "operators")):
-        if len(numbers) == 2 and any(numbers):
-            parts.append(f"{numbers[0]:,} of {numbers[1]:,} {noun} compared")
-    return "; ".join(parts) or "nothing was compared"
+def _ended(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 # Findings
@@ -74,11 +72,16 @@ def _compared(found: Check) -> str:
 
 def _finding(found: Check, finding: Finding, number: int, all: bool) -> Block:
     """A finding: what, because of what, with what effect. How to keep or accept it stands below, for all together."""
-    rows = [Row((Code(finding.fact or finding.rule), findings.words(finding.message)))]
-    for name, text in findings.details(finding):
-        if all or name not in ("keep", "accept", "postpone"):
-            where = _where(found, finding) if name == "because" else ""
-            rows.append(Row((Term(name), f"{text}{where}")))
+    said = number == 0 and max(map(len, (finding.message, finding.because))) <= MESSAGE  # in the first line of the page
+    what = finding.rule.replace("-", " ") if said else finding.message
+    skipped = (*(() if all else _CHOICES), *(("because",) if said else ()))
+    told = {name: text for name, text in findings.details(finding) if name not in skipped}
+    where = _where(found, finding)
+    if "because" in told:
+        told["because"] += where
+        where = ""
+    rows = [Row((Code(finding.fact or finding.rule), findings.words(what) + where))]
+    rows += [Row((Term(name), text)) for name, text in told.items()]
     grave = finding.severity == "error"
     return Block(
         findings.LABELS[finding.severity],
@@ -124,7 +127,15 @@ def _waived(every: list[Finding], all: bool) -> Block:
 
 
 def _held(found: Check) -> Block:
-    return sentence("Held", f"{_compared(found)}; baseline {found.baseline or '(none)'}", weight=5)
+    """ "1,104 of 1,104 lines of audit-baseline.json and 148 of 148 operators were compared; policy audit.toml"."""
+    lines = f"lines of {found.baseline}" if found.baseline else "lines"
+    parts = [
+        f"{numbers[0]:,} of {numbers[1]:,} {noun}"
+        for numbers, noun in ((found.held, lines), (found.operators, "operators"))
+        if len(numbers) == 2 and any(numbers)
+    ]
+    compared = f"{listed(parts)} were compared" if parts else "nothing was compared"
+    return sentence("Held", f"{compared}; policy {found.policy}" if found.policy else compared)
 
 
 def _choose(active: list[Finding], all: bool) -> Block | None:
@@ -132,8 +143,10 @@ def _choose(active: list[Finding], all: bool) -> Block | None:
     if all:
         return None
     rows = []
-    for name in ("keep", "accept", "postpone"):
-        texts = list(dict.fromkeys(text for finding in active[:MOST] for key, text in findings.details(finding) if key == name))
+    for name in _CHOICES:
+        texts = list(
+            dict.fromkeys(text for finding in active[:MOST] for key, text in findings.details(finding) if key == name)
+        )
         rows += [Row((Term(name), text)) for text in texts[:2]]
         rows += [Row((Term(""), f"... {len(texts) - 2} more (--all)"))] if len(texts) > 2 else []
     return Block("Choose", tuple(rows), least=min(3, len(rows)), weight=7)
@@ -141,5 +154,11 @@ def _choose(active: list[Finding], all: bool) -> Block | None:
 
 def _closing(found: Check) -> str:
     why = {0: "passed", 1: "drift", 3: "incomplete"}.get(found.exit, "could not check")
-    policy = f"policy {found.policy}" if found.policy else ""
-    return ". ".join([f"Exit {found.exit} ({why})", *map(findings.words, found.notes[:8]), *([policy] if policy else [])])
+    return ". ".join([f"Exit {found.exit} ({why})", *map(findings.words, found.notes[:8])])
+
+
+def _next(command: str) -> str:
+    """ "Next, on this machine:  audit ..." of "on this machine:  audit ..."."""
+    if not command or command.startswith("Next"):
+        return command
+    return f"Next, {command}" if command.startswith("on ") else f"Next:  {command}"

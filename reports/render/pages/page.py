@@ -20,6 +20,12 @@ class Code(str):
     __slots__ = ()
 
 
+class Term(str):
+    """A word that names what stands beside it in its row. Markdown sets it before that, with a colon."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Row:
     """One row of a table. mark: what stands in the label column, such as "(root)"."""
