@@ -25,6 +25,7 @@ COMMANDS = {
     "format": [["ruff", "format", "."], ["ruff", "check", "--fix", "."]],
     "lint": [["ruff", "format", "--check", "."], ["ruff", "check", "."]],
     "types": [["mypy"]],
+    "check": [["audit", "check", "--baseline", ".ci/audit-baseline.json", "--policy", ".ci/audit.toml"]],
     "benchmark": [["python", "tests/benchmarks/peers.py"]],
     "mutation": [["python", "tests/mutation/run.py"]],
     "scale": [["python", "tests/benchmarks/scale.py"]],

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import audit
-from audit.cli import COMMANDS, parser
+from audit.cli import COMMANDS, main, parser
 from tests import promises
 
 if TYPE_CHECKING:
@@ -107,6 +107,25 @@ def test_the_containers_in_the_readme_are_real(tmp_path: Path) -> None:
     assert {"openblas", "reference"} < {*lines["blas.implementation"]}
     assert "bookworm: layer 1 of 1: (imported)" in " ".join(pair.split())
     assert "(root) packages.numpy.version" in " ".join(pair.split())
+
+
+def test_the_check_in_the_readme_is_real(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machines = ROOT / "fixtures" / "machines"
+    monkeypatch.chdir(tmp_path)
+    for name, file in (("main", "host"), ("today", "host~blas=packages.numpy.version~2.3")):
+        (tmp_path / f"{name}.json").write_bytes((machines / f"{file}.json.gz").read_bytes())
+
+    def output(command: str) -> str:
+        main(shlex.split(command)[1:])
+        return re.sub(r"20\d\d-\d\d-\d\d", "DATE", capsys.readouterr().out)
+
+    for start in ("audit baseline main", "audit check today"):
+        (command,) = [one for one in blocks() if one.startswith(start)]
+        assert output(command) == re.sub(r"20\d\d-\d\d-\d\d", "DATE", blocks()[command])
+    quoted = "".join(f"> {line}".rstrip() + "\n" for line in output(f"{command} --format markdown").splitlines())
+    assert quoted in re.sub(r"20\d\d-\d\d-\d\d", "DATE", README)
 
 
 def test_the_promises_in_the_readme_are_those_that_are_tested() -> None:
