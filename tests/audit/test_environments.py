@@ -108,8 +108,9 @@ def make(audited: str) -> Iterator[Make]:
 
 
 def imported(target: PrefixTarget, *names: str) -> list[str]:
+    # -B: Python itself would write its bytecode beside what it imports
     code = f"import mine, {', '.join(names)}; print({', '.join(f'{name}.version' for name in names)})"
-    done = subprocess.run([*target.command(), "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([*target.command(), "-B", "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.split()
 
 
