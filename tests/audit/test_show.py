@@ -69,7 +69,7 @@ def test_the_page_is_as_committed(
 
 def test_the_answer_comes_first_and_the_next_command_last(shown: Callable[..., str]) -> None:
     lines = shown(as_it_is).splitlines()
-    assert lines[0].startswith("THE MACHINE, NOT YOU. What host computes with: 293 facts, ")
+    assert lines[0].startswith("THE MACHINE, NOT YOU. What host computes with: 300 facts, ")
     assert lines[-1] == "Next, to see every fact:  audit show mine.json --all"
     assert len(lines) <= 25
     assert max(map(len, lines)) <= 100
