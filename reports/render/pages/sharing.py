@@ -192,8 +192,8 @@ def _kinds(report: Report, given: dict[str, str]) -> dict[str, str]:
 
 
 def _of_them(names: list[str]) -> str:
-    """ " (with version: libc6 and libgomp1)"."""
-    return f" (with version: {listed(names, len(names))})" if names else ""
+    """ " (with version: libc6, libgomp1 and 3 more)"."""
+    return f" (with version: {listed(names, 3)})" if names else ""
 
 
 def _interpreter(target: Target) -> str:
