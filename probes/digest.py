@@ -15,7 +15,7 @@ DIGEST_BYTES = 8
 class Tensor(NamedTuple):
     """The bits of one result. `data` is little-endian, C order; for text, `data` is UTF-8, items ended by newlines."""
 
-    dtype: str  # numpy's kind and item size without byte order: f4 f8 c8 c16 i8 u1 b1 f2; or "text"
+    dtype: str  # numpy's kind and item size without byte order: f4 f8 c8 c16 i8 u1 b1 f2; bf2 is bfloat16; or "text"
     shape: Tuple[int, ...]
     data: bytes
 
@@ -28,8 +28,10 @@ class Tensor(NamedTuple):
 
 
 def tensor(result: Any) -> Tensor:
-    """The tensor of a result: a numpy array or scalar, bool, int (64 bit), float, or a sequence of one kind of these
-    or of str; a larger int becomes text. Raises TypeError for anything else."""
+    """The tensor of a result: a numpy array or scalar, a torch tensor, bool, int (64 bit), float, or a sequence of one
+    kind of these or of str; a larger int becomes text. Raises TypeError for anything else."""
+    if hasattr(result, "untyped_storage"):
+        return _from_torch(result)
     if hasattr(result, "dtype"):
         return _from_array(result)
     if isinstance(result, (bool, int, float, str)):
@@ -37,6 +39,16 @@ def tensor(result: Any) -> Tensor:
     if isinstance(result, (list, tuple)):
         return _from_sequence(result, (len(result),))
     raise TypeError("an operator gave {}, which has no bits to compare".format(type(result).__name__))
+
+
+def _from_torch(result: Any) -> Tensor:
+    """A torch tensor of any device; its bits come through numpy, which knows all of torch's types but bfloat16."""
+    dense = result.detach().resolve_conj().resolve_neg().cpu().contiguous()
+    kind = str(dense.dtype)
+    if kind == "torch.bfloat16":
+        bits = _from_array(dense.view(sys.modules["torch"].int16).numpy())
+        return bits._replace(dtype="bf2")
+    return _from_array(dense.numpy())
 
 
 def _from_array(array: Any) -> Tensor:

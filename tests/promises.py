@@ -10,8 +10,8 @@ README = ROOT / "README.md"
 BEGIN, END = "<!-- promises: made by python -m tests.promises -->", "<!-- end of promises -->"
 
 LOADS = (
-    ("1,000 full reports (1.9 GB)", "grouped in 7 s and 80 MB on two CPUs"),
-    ("10,000 full reports (19 GB)", "grouped in 106 s and 200 MB where they do not fit into the disk's cache"),
+    ("1,000 full reports (1.9 GB)", "grouped in 3 s and 130 MB on two CPUs"),
+    ("10,000 full reports (19 GB)", "grouped in 39 s and 190 MB on two CPUs"),
     ("more reports", "time grows with their number, memory hardly (the plot above)"),
     ("one report of 95,000 facts", "shown in a second"),
     ("gigabytes printed by an interpreter", "read in constant memory, given up after 1 GiB without a record"),

@@ -367,7 +367,7 @@ def test_an_interruption_while_an_environment_is_made(tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def numpys() -> Callable[..., str]:
     """Makes an environment with these packages ("numpy==2.3.5") in the fixtures' cache; its interpreter."""
-    from fixtures.record import CACHE
+    from fixtures.environments import CACHE
 
     def made(*pins: str) -> str:
         folder = CACHE / ("environment-" + hashlib.sha256(" ".join(pins).encode()).hexdigest()[:12])

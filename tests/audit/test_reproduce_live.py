@@ -21,7 +21,7 @@ from test_machines import MACHINES, audit, qemu
 
 from audit.causes import settings
 from audit.inputs import one
-from fixtures import record
+from fixtures import environments, record
 from reports import codec, proof
 from reports.reproduction import Reproduction
 
@@ -96,7 +96,7 @@ def test_the_bits_of_another_machine_and_again_by_what_is_printed(
 def test_an_emulated_cpu_that_was_never_recorded(tmp_path: Path) -> None:
     """IvyBridge has AVX and neither AVX2 nor FMA: a level between those that the corpus has."""
     there, again = (str(tmp_path / name) for name in ("ivybridge.json", "again.json"))
-    python = os.path.realpath(record.python(record.NUMPY))  # an emulator follows no link of an environment
+    python = os.path.realpath(environments.numpy(record.NUMPY))  # an emulator follows no link of an environment
     audit("run", "--quiet", "--job", "numpy", "--repeat", "1", "-o", there,
           "--via", "qemu-x86_64-static -cpu IvyBridge", "--python", python)  # fmt: skip
     audit("reproduce", there, "--quiet", "--python", sys.executable, "--save", str(tmp_path / "proof.json"))
