@@ -9,7 +9,7 @@ import os
 import shlex
 from collections.abc import Collection
 
-from audit import __version__
+from audit.commands.options import refuse_unwritable
 from audit.compare.side import Measured
 from audit.errors import AuditError, TargetError
 from audit.policy import against, baseline, check, findings, policy, says
@@ -19,6 +19,7 @@ from audit.policy.policy import Policy
 from reports import source
 from reports.catalogue import catalogue
 from reports.checked import FORMAT, Check
+from reports.render.pages.words import count
 
 _TARGET_OPTIONS = ("python", "via", "container")
 
@@ -51,6 +52,7 @@ def make(options: argparse.Namespace) -> tuple[str, str, list[str]]:
     if not options.reports and not old:
         raise AuditError("name a report of audit run, or with --update FILE the baseline that this machine goes into")
     rules = policy.chosen(options.policy)
+    refuse_unwritable(path, "-o")
     before = baseline.read(old) if old else None
     if before and before.whole:
         raise AuditError(f"{old}: a report, which is never changed; make a baseline: audit baseline {old} -o FILE")
@@ -88,14 +90,14 @@ def _said(before: Baseline | None, made: Baseline) -> list[str]:
     if before is None:
         facts = max(len(one.facts) + len(one.known_by) for one in made.classes.values())
         operators = max(len(one.operators) for one in made.classes.values())
-        whole = f"{says.count(facts, 'fact')} and {says.count(operators, 'operator')}"
-        return [f"holds {whole} for {says.count(len(made.classes), 'class', 'classes')}: {', '.join(made.classes)}"]
+        whole = f"{count(facts, 'fact')} and {count(operators, 'operator')}"
+        return [f"holds {whole} for {count(len(made.classes), 'class', 'classes')}: {', '.join(made.classes)}"]
     lines = [f"new class: {name}" for name in list(made.classes)[len(before.classes) :]]
     for (name, old), held in zip(before.classes.items(), made.classes.values(), strict=False):
         if old != held:
             moved = [key for key in {**old.facts, **held.facts} if old.facts.get(key) != held.facts.get(key)]
             other = [key for key in held.operators if old.operators.get(key) != held.operators[key]]
-            lines.append(f"{name}: {says.count(len(moved), 'fact')} and {says.count(len(other), 'operator')} changed")
+            lines.append(f"{name}: {count(len(moved), 'fact')} and {count(len(other), 'operator')} changed")
     return lines or ["nothing changed"]
 
 
@@ -138,10 +140,9 @@ def _now(options: argparse.Namespace) -> tuple[Measured, list[str]]:
 def _captured(options: argparse.Namespace) -> Measured:
     """This machine, or the one that the options reach, measured once. Raises TargetError."""
     from audit.progress import Progress
-    from audit.targets import bundle
     from audit.targets.asked import asked
-    from probes import assemble, interrupts, orphans, session
-    from reports import codec
+    from audit.targets.report import report
+    from probes import interrupts, orphans, session
 
     interrupts.hold()
     with interrupts.allowed():
@@ -158,12 +159,8 @@ def _captured(options: argparse.Namespace) -> Measured:
             part = chosen.part(captured, progress.notify, False)
         finally:
             chosen.target.close()
-    tree = assemble.report("here", [part], {"version": __version__, "bundle": bundle.digest()})
-    try:
-        report = codec.check(tree)
-    except codec.CodecError as error:
-        raise TargetError(f"{chosen.target.words} sent records that make no valid report: {error}") from None
-    return Measured("here", "", report, report.targets[0])
+    _, found = report("here", [part], chosen.target.words)
+    return Measured("here", "", found, found.targets[0])
 
 
 def _again(options: argparse.Namespace) -> str:

@@ -47,7 +47,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # without Unicode: escapes, and no traceback
-        options = parser().parse_args(arguments)
+        options = _parsed(sys.argv[1:] if arguments is None else list(arguments))
         command = f"audit {options.command}"
         with interrupts.held():  # msgspec's types, torn while they are made, crash when they are used [measured]
             from reports import catalogue, codec  # noqa: F401
@@ -70,6 +70,20 @@ def _main(arguments: Sequence[str] | None) -> int:
             raise
         streams.say(f"{command}: {_unexpected(error)}")
     return CANNOT
+
+
+_WITH_COMMAND = ("run", "reproduce", "vary")
+
+
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """What stands behind the first "--" is a COMMAND's, as it stands: argparse would take a second "--" out of it, and
+    does not take it behind an option."""
+    if "--" not in words or words[0] not in _WITH_COMMAND:
+        return parser().parse_args(words)
+    at = words.index("--")
+    options = parser().parse_args(words[:at])
+    options.program += words[at + 1 :]
+    return options
 
 
 def _unexpected(error: Exception) -> str:

@@ -79,7 +79,7 @@ def _how_many(component: str) -> int | None:
 
 
 def _fact(name: str, row: Row, member: str, rows: Catalogue) -> Explanation:
-    decided = rows.decided(name)
+    decided, rule = rows.decided(name), f"{row.kind}-drift"
     through = _through(row, decided, rows)
     return Explanation(
         FORMAT,
@@ -87,7 +87,7 @@ def _fact(name: str, row: Row, member: str, rows: Catalogue) -> Explanation:
         name,
         row.kind,
         row.meaning,
-        why=f"{row.kind}-drift: {RULES[f'{row.kind}-drift'].why}",
+        why=f"{rule}: {RULES[rule].why}" if rule in RULES else "It changes by itself: no baseline holds it.",
         family=row.fact if "*" in row.fact and row.fact != name else "",
         unit=row.unit or "",
         root=row.root,
@@ -150,7 +150,7 @@ def _pins(facts: set[str], component: str, name: str = "") -> list[Pin]:
     return [
         Pin(one.name, one.how, one.fact, one.source, one.code)
         for one in SETTINGS
-        if (one.name == variable if variable else one.fact in facts or (component and one.component == component))
+        if (one.name == variable if variable else one.fact in facts or (component and one.decides([component])))
     ]
 
 

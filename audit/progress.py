@@ -26,6 +26,8 @@ class Progress:
         self.words = ""
         self.bar: Any = None
         self.task: Any = None
+        self.silenced = ""  # what is being done while a program prints
+        self.unfinished = False  # its last line
 
     def __enter__(self) -> Progress:
         return self
@@ -33,14 +35,14 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.bar:
-            with contextlib.suppress(OSError):  # the terminal was closed
-                self.bar.stop()
+        self._stop()
+        self._finish_line()
 
     def notify(self, words: str, done: int, total: int) -> None:
         """Say that `done` of `total` (0: not known) of what `words` names is done."""
-        if self.quiet or time.monotonic() - self.began < self.patience:
+        if self.quiet or time.monotonic() - self.began < self.patience or (words and words == self.silenced):
             return
+        self._finish_line()
         if sys.stderr.isatty():
             with contextlib.suppress(OSError):
                 self._move(words, done, total)
@@ -57,11 +59,29 @@ class Progress:
         if not self.quiet:
             streams.say(words)
 
+    def pass_on(self, data: bytes) -> None:
+        """What a program prints. It has the place to itself until something else is done."""
+        self._stop()
+        self.silenced = self.words
+        self.unfinished = not data.endswith(b"\n")
+        streams.pass_on(data)
+
+    def _finish_line(self) -> None:
+        if self.unfinished:
+            self.unfinished = False
+            streams.pass_on(b"\n")
+
+    def _stop(self) -> None:
+        bar, self.bar, self.task = self.bar, None, None
+        if bar:
+            with contextlib.suppress(OSError):  # the terminal was closed
+                bar.stop()
+
     def _move(self, words: str, done: int, total: int) -> None:
         if self.bar is None:
             self.bar = _bar()
             self.bar.start()
-        if words != self.words:
+        if words != self.words or self.task is None:
             self.words = words
             if self.task is not None:
                 self.bar.remove_task(self.task)

@@ -11,16 +11,18 @@ from pathlib import Path
 
 import msgspec
 
-from audit import inputs
+from audit import inputs, own
 from audit.causes import place, settings
 from audit.causes.laboratory import Laboratory
 from audit.causes.reproduce import reproduce
-from audit.commands.options import write
+from audit.commands.options import refuse_unwritable, write
+from audit.compare.programs import cut
 from audit.errors import AuditError
 from audit.progress import Progress
 from audit.targets import environments
 from audit.targets.target import Target
-from probes import assemble, interrupts, orphans
+from probes import interrupts, orphans
+from probes.session import Program
 from reports import render
 from reports.render.escape import visible
 from reports.reproduction import Reproduction
@@ -30,6 +32,9 @@ def run(options: argparse.Namespace) -> tuple[Reproduction, list[str]]:
     """The reproduction and the file that was read. Raises AuditError if nothing can be compared or measured."""
     interrupts.hold()
     there, notes = inputs.one(options.report, options.allow_edited)
+    program = own.of_report(options, there)
+    if program:
+        there = cut(there, program.steps or 0)
     path = options.save or _beside(there.file, options)
     if path:
         _check(path, there.file)
@@ -40,12 +45,18 @@ def run(options: argparse.Namespace) -> tuple[Reproduction, list[str]]:
             where = place.chosen(options, there, progress.notify)
         for warning in where.warnings:
             progress.say(visible(f"audit reproduce: {warning}"))
-        found = reproduce(there, Laboratory(where.target, progress.notify, where.environments, where.outside))
+        if program:
+            where.target.outlet = lambda data: None  # what it prints was seen when it was recorded
+            progress.say(visible(f"audit reproduce: {own.announcement(there, program)}"))
+        laboratory = Laboratory(where.target, progress.notify, where.environments, where.outside, program)
+        found = reproduce(there, laboratory)
         if where.environments:
             where.environments.close()
     found = msgspec.structs.replace(found, image=where.image, notes=[*notes, *where.notes, *found.notes])
-    found = msgspec.structs.replace(found, next=_next(found, options, where.target, path))
-    return msgspec.structs.replace(found, notes=[*_saved(found, path), *found.notes]), [there.file]
+    kept = msgspec.structs.replace(found, next=_next(found, options, where.target, program, shown=False))
+    said = _saved(kept, path)  # a command line is in no file
+    following = _next(found, options, where.target, program, shown=options.format == "terminal")
+    return msgspec.structs.replace(found, next=following, notes=[*said, *found.notes]), [there.file]
 
 
 def _saved(found: Reproduction, path: str) -> list[str]:
@@ -76,17 +87,17 @@ def _check(path: str, report: str) -> None:
     """Refuse what cannot be written before a minute of work. Raises AuditError."""
     if os.path.exists(path) and os.path.samefile(path, report):
         raise AuditError(f"--save {path} would replace the report itself; choose another file")
-    try:
-        assemble.check_writable(path)
-    except OSError as error:
-        raise AuditError(f"cannot write {path}: {error.strerror or error}; name another file with --save") from None
+    refuse_unwritable(path, "--save")
 
 
-def _next(found: Reproduction, options: argparse.Namespace, target: Target, path: str) -> str:
+def _next(
+    found: Reproduction, options: argparse.Namespace, target: Target, program: Program | None, shown: bool
+) -> str:
     """The last line: a run under what was found, which anyone can compare; or the way on."""
     report, python = shlex.quote(options.report), shlex.quote(str(getattr(target, "python", "python3")))
     chosen = [f"{name} {shlex.quote(value)}" for name in ("python", "via") if (value := getattr(options, name))]
     again = " ".join(["", *(f"--{one}" for one in chosen)])
+    again += f" {own.again(program, shown)}" if program else ""
     then = f"    # then: audit diff {report} fixed.json"
     if found.image and found.verdict in ("reproduced", "same") and not found.code:
         return f"Next, to see it:  {_in_image(found.image.name, found.settings)} --python {python}{then}"

@@ -7,21 +7,25 @@ import contextlib
 import itertools
 import os
 import shlex
-from collections.abc import Iterator
 from typing import Any
 
-from audit import __version__, verdict
-from audit.commands.options import color
+from audit import verdict
+from audit.commands.options import color, refuse_unwritable, write
 from audit.errors import AuditError, TargetError
+from audit.own import again
+from audit.own import asked as asked_program
 from audit.progress import Progress
-from audit.targets import bundle
 from audit.targets.asked import INTERRUPTED, Asked, asked
 from audit.targets.container import NoPython
+from audit.targets.report import report
 from audit.targets.still import NO_PYTHON
 from probes import assemble, interrupts, orphans, session, streams
-from reports import codec, render
+from reports import render
 from reports.render.escape import visible
 from reports.render.pages.run import RunSummary
+
+NOT_THERE = "program: COMMAND cannot be started there"
+"""Why a target lacks it, for a report: what a person typed is not in it."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,48 +33,61 @@ def run(options: argparse.Namespace) -> int:
     interrupts.hold()  # signals are taken up while something is measured or waits for a reader; all else is short
     label = (options.label or assemble.default_label()).encode("utf-8", "replace").decode("utf-8")
     path = options.output or _free(assemble.file_name(label))
-    with _writing(path):
-        assemble.check_writable(path)
+    wanted = _wanted(options)
+    refuse_unwritable(path, "-o")
     with interrupts.allowed():
         targets = asked(options)
-    parts = _capture(targets, options)
-    tree = assemble.report(label, parts, {"version": __version__, "bundle": bundle.digest()})
-    try:
-        report = codec.check(tree)
-    except codec.CodecError as error:
-        words = ", ".join(one.target.words for one in targets)
-        raise TargetError(f"{words} sent records that make no valid report: {error}") from None
-    with _writing(path):
-        size = assemble.write(path, assemble.to_text(tree))
+    if wanted.program and all(one.missing for one in targets):
+        raise TargetError(f"cannot start {wanted.program.command[0]}: {targets[0].missing}")
+    parts = _capture(targets, wanted, options)
+    tree, found = report(label, parts, ", ".join(one.target.words for one in targets))
+    size = write(path, assemble.to_text(tree), "-o")
     if not options.quiet and not _is_standard_output(path):
         warnings = [warning for one in targets for warning in one.warnings]
         interpreter = targets[0].python if len(targets) == 1 else ""
-        summary = RunSummary(interpreter=interpreter, file=path, bytes=size, warnings=warnings, next=_next(path, parts))
-        _show(render.run_summary(report, summary, options.format, color=color()), path)
-    return verdict.status(report)
+        following = _next(path, parts, wanted.program, options)
+        summary = RunSummary(interpreter=interpreter, file=path, bytes=size, warnings=warnings, next=following)
+        _show(render.run_summary(found, summary, options.format, color=color()), path)
+    return verdict.status(found)
 
 
-def _capture(targets: list[Asked], options: argparse.Namespace) -> list[dict[str, Any]]:
+def _wanted(options: argparse.Namespace) -> session.Plan:
+    """What to measure. Raises AuditError for options that do not go together."""
+    own = asked_program(options, "audit run")
+    jobs = options.job or (["operators"] if own else ["auto"])
+    repeat = options.repeat or (1 if own else 2)
+    return session.plan(
+        jobs,
+        repeat,
+        options.verify,
+        options.whole_step,
+        options.partial,
+        own,
+        device=options.device,
+        deterministic=options.deterministic,
+    )
+
+
+def _capture(targets: list[Asked], wanted: session.Plan, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure one target after the other; nothing that was started runs on afterwards.
 
     The first must be measurable. What befalls another costs that one: the rest of the report is not lost.
     """
-    wanted = session.plan(
-        options.job or ["auto"], options.repeat, options.verify, options.whole_step, partial=options.partial
-    )
+    keeping = wanted.partial or wanted.program is not None
     parts: list[dict[str, Any]] = []
     facts_only = not wanted.battery and wanted.jobs == ()  # what computes for long has the machine to itself
     with Progress(options.quiet, patience=0) as progress, orphans.ended(), contextlib.ExitStack() as closed:
         for one in targets:
+            one.target.outlet = progress.pass_on
             closed.callback(one.target.close)
         for one, following in itertools.zip_longest(targets, targets[1:]):
             if following and facts_only:
-                following.target.prepare()
+                following.target.prepare(session.request(wanted, "facts"))
             notify = progress.notify if len(targets) == 1 else progress.of(one.name)
             try:
                 parts.append(_measure(one, wanted, notify, first=not parts))
             except KeyboardInterrupt:
-                if not (options.partial and parts):
+                if not (keeping and parts):
                     hint = "before anything was measured" if options.partial else "--partial keeps what was measured"
                     raise AuditError(f"interrupted; nothing was written ({hint})") from None
                 parts.append(one.unmeasured(INTERRUPTED))
@@ -82,8 +99,13 @@ def _capture(targets: list[Asked], options: argparse.Namespace) -> list[dict[str
 
 def _measure(one: Asked, wanted: session.Plan, notify: session.Notify, first: bool) -> dict[str, Any]:
     """One target's part. Of what is audited beside the host, one that cannot be measured is said and still a part."""
+    keeping = wanted.partial or wanted.program is not None
+    if one.missing:
+        wanted = wanted._replace(program=None)
     try:
         captured = session.capture(wanted, one.target.launch, notify)
+        if one.missing:
+            captured.setdefault("incomplete", []).append(NOT_THERE)
         said = "; ".join(captured.get("incomplete", []))
     except (session.Died, TargetError) as error:
         said = str(error)
@@ -94,7 +116,7 @@ def _measure(one: Asked, wanted: session.Plan, notify: session.Notify, first: bo
         captured = {"interpreter": "", "chosen": "", "facts": _still(one), "incomplete": [_why(error)]}
     if said and not first:
         streams.say(visible(f"audit run: {one.name} is incomplete: {said}"))
-    return one.part(captured, notify, wanted.partial)
+    return one.part(captured, notify, keeping)
 
 
 def _still(one: Asked) -> dict[str, Any]:
@@ -113,15 +135,6 @@ def _why(error: Exception) -> str:
     return "it could not run the probes" + (f": {error.reason}" if isinstance(error, session.Died) else "")
 
 
-@contextlib.contextmanager
-def _writing(path: str) -> Iterator[None]:
-    """Say what cannot be written, before a minute of work or after it."""
-    try:
-        yield
-    except OSError as error:
-        raise AuditError(f"cannot write {path}: {error.strerror or error}; name another file with -o") from None
-
-
 def _is_standard_output(path: str) -> bool:
     """Whether the report itself went there (-o /dev/stdout): a summary behind it would spoil it."""
     try:
@@ -137,10 +150,13 @@ def _show(summary: str, path: str) -> None:
         raise AuditError(f"saved {path}, but cannot print its summary: {error.strerror or error}") from None
 
 
-def _next(path: str, parts: list[dict[str, Any]]) -> str:
+def _next(path: str, parts: list[dict[str, Any]], own: session.Program | None, options: argparse.Namespace) -> str:
     file = shlex.quote(path)
     if len(parts) > 1:
         return f"audit diff {file}    # what changes between outside and inside"
+    if own:
+        same = again(own, options.format == "terminal")
+        return f"on the other machine:  audit run -o other.json {same}    # then: audit diff {file} other.json"
     return f"on the other machine:  audit run -o other.json    # then: audit diff {file} other.json"
 
 

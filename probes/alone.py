@@ -12,10 +12,12 @@ import select
 import signal
 import sys
 import time
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 from . import VERSION, assemble, child, interrupts, orphans, session, streams
 from .jobs import NAMES
+from .program import command
+from .program.options import Unfit, add_program, program
 
 _MARK = b"audit "
 
@@ -29,11 +31,16 @@ def run(arguments: Optional[List[str]] = None) -> int:
     label = options.label or assemble.default_label()
     path = options.output or assemble.file_name(label)
     try:
+        own = program(options, "probes.pyz")
+        if own and command.located(list(own.command)).missing:
+            return _refuse("cannot start {}: {}".format(own.command[0], command.located(list(own.command)).missing))
         assemble.check_writable(path)
-        target = _capture(options)
+        target = _capture(options, own)
         target = dict({"name": "host", "interpreter": os.path.basename(sys.executable or "")}, **target)
         whole = assemble.report(label, [target], {"version": "bundle", "bundle": str(VERSION)})
         size = assemble.write(path, assemble.to_text(whole))
+    except Unfit as error:
+        return _refuse(str(error))
     except session.Died as death:
         return _refuse("this Python cannot run the probes: {}".format(death))
     except KeyboardInterrupt:
@@ -55,11 +62,14 @@ def _options(arguments: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("-o", "--output", metavar="FILE", help="the report (default: LABEL.json)")
     parser.add_argument("--label", metavar="NAME", help="the machine's name in comparisons (default: machine-<digest>)")
     parser.add_argument("--job", action="append", choices=("auto", "none", "operators", *NAMES), help="what to measure")
-    parser.add_argument("--repeat", type=int, default=2, metavar="N", help="fresh runs of everything (default: 2)")
+    parser.add_argument(
+        "--repeat", type=int, metavar="N", help="fresh runs of everything (default: 2; with COMMAND: 1)"
+    )
     parser.add_argument(
         "--partial", action="store_true", help="keep what was measured when it is interrupted (exit status 3)"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress")
+    add_program(parser)
     return parser.parse_args(arguments)
 
 
@@ -68,8 +78,10 @@ def _refuse(words: str) -> int:
     return 2
 
 
-def _capture(options: argparse.Namespace) -> Dict[str, Any]:
-    wanted = session.plan(options.job or ["auto"], max(1, options.repeat), partial=options.partial)
+def _capture(options: argparse.Namespace, own: Optional[session.Program]) -> Dict[str, Any]:
+    jobs = options.job or (["operators"] if own else ["auto"])
+    repeat = max(1, options.repeat or (1 if own else 2))
+    wanted = session.plan(jobs, repeat, partial=options.partial, program=own)
     with orphans.ended():
         return session.capture(wanted, launch, _notify(options.quiet))
 
@@ -90,43 +102,78 @@ def launch(request: session.Request) -> Iterator[session.Record]:
     with interrupts.held():  # no signal may come between a start and its end
         with contextlib.suppress(OSError, AttributeError):
             sys.stdout.flush()
-        pid, read = _fork(request)
+        child = _fork(request)
         try:
-            with interrupts.allowed():
-                for line in _lines(read):
-                    record: session.Record = json.loads(line.decode("ascii"))
-                    yield record
-                    if "end" in record:
-                        return
+            if request["work"] == "program":  # a signal first asks it to end: it tells what it has
+                yield from _records(child)
+            else:
+                with interrupts.allowed():
+                    yield from _records(child)
+            return
+        except EOFError:
+            pass
         finally:
-            status = _end(pid)
-            os.close(read)
+            status = _end(child.pid)
+            os.close(child.records)
+            os.close(child.line)
         raise session.Died("failed", session.death(status))
 
 
-def _fork(request: session.Request) -> Tuple[int, int]:
-    """Start a child: its process number, and the descriptor on which its records come. Raises Died if there can be
-    none."""
+class _Child(NamedTuple):
+    """A fork: its process number, where its records come, and the other end of its line (`program/launch.py`)."""
+
+    pid: int
+    records: int
+    line: int
+
+
+def _fork(request: session.Request) -> _Child:
+    """Start a child. Raises Died if there can be none."""
     try:
         read, write = os.pipe()
+        end, line = os.pipe()
         pid = os.fork()
     except OSError as error:
         why = "no process can be started: {}; a limit may be reached (ulimit -a shows them)".format(error.strerror)
         raise session.Died("failed", why) from None
     if pid == 0:
-        _serve(request, read, write)
+        os.close(read)
+        os.close(line)
+        _serve(request, write, end)
     os.close(write)
-    return pid, read
+    os.close(end)
+    return _Child(pid, read, line)
 
 
-def _lines(descriptor: int) -> Iterator[bytes]:
-    """What follows the mark of each record's line, until the child closes its end. Raises Died if it is silent."""
+def _records(child: _Child) -> Iterator[session.Record]:
+    """What it sends, its last record the last. Raises EOFError if it ends before that, Died if it is silent."""
+    for line in _lines(child):
+        record: session.Record = json.loads(line.decode("ascii"))
+        yield record
+        if "end" in record:
+            return
+    raise EOFError
+
+
+def _lines(child: _Child) -> Iterator[bytes]:
+    """What follows the mark of each record's line, until the child closes its end. Raises Died if it is silent. Where
+    signals are held, the first asks the child to end its work, and the second raises KeyboardInterrupt."""
     buffer = b""
+    asked = False
     while True:
-        ready, _, _ = select.select([descriptor], [], [], session.SECONDS_WITHOUT_PROGRESS)
+        try:
+            with interrupts.allowed():
+                ready, _, _ = select.select([child.records], [], [], session.SECONDS_WITHOUT_PROGRESS)
+        except KeyboardInterrupt:
+            if asked or not interrupts.holding():
+                raise
+            asked = True
+            streams.say("\n" + session.ENDING)
+            os.write(child.line, b"\n")
+            continue
         if not ready:
             raise session.Died("timeout", "no progress for {:.0f} s".format(session.SECONDS_WITHOUT_PROGRESS))
-        data = os.read(descriptor, 1 << 20)
+        data = os.read(child.records, 1 << 20)
         if not data:
             return
         *lines, buffer = (buffer + data).split(b"\n")
@@ -147,18 +194,17 @@ def _end(pid: int) -> int:
     return 1
 
 
-def _serve(request: session.Request, read: int, write: int) -> None:
+def _serve(request: session.Request, write: int, line: int) -> None:
     """The forked side; it never returns. Out of the terminal's group: a Ctrl-C there is for the parent to act upon."""
     status = 1
     try:
         os.setpgid(0, 0)
         interrupts.uninstall()
-        os.close(read)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
         os.dup2(2, 1)
-        child.serve(request, child.framed(_MARK.decode().strip(), write))
+        child.serve(request, child.framed(_MARK.decode().strip(), write), line)
         status = 0
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1

@@ -32,6 +32,7 @@ def start(token, magic):
     import zlib
 
     request, bundle, compiled = [base64.b64decode(sys.stdin.readline()) for _ in range(3)]
+    line = os.dup(0)
     wire = os.dup(1)
     os.dup2(2, 1)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -44,7 +45,7 @@ def start(token, magic):
         codes = marshal.loads(zlib.decompress(compiled))
     sys.meta_path.insert(0, _Memory(sources, codes, importlib.machinery.ModuleSpec))
     child = importlib.import_module(PACKAGE + ".child")
-    child.serve(json.loads(request.decode("utf-8")), child.framed(token, wire))
+    child.serve(json.loads(request.decode("utf-8")), child.framed(token, wire), line)
 
 
 class _Memory:

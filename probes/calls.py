@@ -1,6 +1,7 @@
 """Settings that are no variables: calls in the process that computes, made before what they are to decide."""
 
 import ctypes
+import os
 import sys
 from typing import Any, Dict
 
@@ -17,9 +18,16 @@ def before_libraries(calls: Dict[str, Any]) -> None:
 
 
 def before_work(calls: Dict[str, Any]) -> None:
-    """Those that a library takes once it is there. Raises Absent where a call cannot be made."""
+    """Those that a library takes once it is there; again whenever another one is. Raises Absent where a call cannot be
+    made."""
     if "blas_threads" in calls:
         _blas_threads(int(calls["blas_threads"]))
+    torch: Any = sys.modules.get("torch")
+    if "torch_threads" in calls and torch is not None:
+        torch.set_num_threads(int(calls["torch_threads"]))
+    if "torch_deterministic" in calls and torch is not None:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else torch refuses matrix products on a GPU
+        torch.use_deterministic_algorithms(True)
 
 
 def _flush_denormals() -> None:

@@ -15,20 +15,23 @@ was measured. The records, in the order in which they can come:
     {"job": {...}}                                  a whole reference job: trace and outcome
     {"effect": {fact: ...}}                         facts in effect, read after the work
     {"gpu": {fact: ...}}
+    {"command": {"python", "missing"}}              where a command leads, see `program/command.py`
+    {"program": {...}}                              what became of a program, see `program/launch.py`
     {"end": seconds}                                seconds the work itself took
 """
 
 import importlib
+import importlib.util
 import json
 import os
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional
 
-from . import battery, calls, environment
+from . import battery, calls, environment, jobs
 
-LIBRARIES = {"numpy": "ndarray"}
+LIBRARIES = {"numpy": "ndarray", "torch": "Tensor", "jax": "jit"}
 """What is imported before any work, each with a name that it has unless no more than its folder is left."""
 
 Emit = Callable[[Dict[str, Any]], None]
@@ -45,9 +48,9 @@ def framed(token: str, descriptor: int) -> Emit:
     return emit
 
 
-def serve(request: Dict[str, Any], emit: Emit) -> None:
-    """Do what `request["work"]` says: "facts", "operators", "job" or "gpu"; without the libraries and under the calls
-    that it names."""
+def serve(request: Dict[str, Any], emit: Emit, line: Optional[int] = None) -> None:
+    """Do what `request["work"]` says: "facts", "operators", "job", "gpu", "command" or "program"; without the libraries
+    and under the calls that it names. line: see `program/launch.py`."""
     signal.signal(signal.SIGTERM, _leave)
     if "mortal" in request:
         emit = _mortal(emit, float(request["mortal"]))
@@ -55,6 +58,9 @@ def serve(request: Dict[str, Any], emit: Emit) -> None:
     if request["work"] == "gpu":
         emit({"gpu": environment.capture("gpu").records})
         emit({"end": 0.0})
+        return
+    if request["work"] in ("command", "program"):
+        _command(request, emit, line)
         return
     for name in request.get("without", []):
         _bar(name)
@@ -64,17 +70,26 @@ def serve(request: Dict[str, Any], emit: Emit) -> None:
         options = environment.Options(verify=bool(request.get("verify")))
         emit({"machine": environment.capture("machine", options).records, "jobs": ["python"]})
         if _load("numpy", emit):
-            emit({"jobs": ["python", "numpy"]})
+            emit({"jobs": [name for name in jobs.NAMES if all(map(_installed, jobs.LIBRARIES[name]))]})
     # Before the clock starts; facts alone need it too: those in effect are of the libraries that a computation loads.
-    # The pure-Python job runs without it, as a plain Python program does.
-    if request.get("name") != "python":
-        _load("numpy", emit)
+    # A job is given its own and no other: the pure-Python one runs without any, as a plain Python program does.
+    for name in jobs.libraries(request["name"]) if request["work"] == "job" else ("numpy",):
+        _load(name, emit)
     calls.before_work(under)
     if request["work"] == "operators":
         battery.preload()
     began = time.perf_counter()
+
+    def bring(name: str) -> bool:
+        nonlocal began
+        start = time.perf_counter()
+        found = _load(name, emit)
+        calls.before_work(under)
+        began += time.perf_counter() - start  # importing is no work
+        return found
+
     if request["work"] == "operators":
-        battery.run(emit, skip=request.get("skip", []))
+        battery.run(emit, request.get("skip", []), bring)
     elif request["work"] == "job":
         _job(request, emit)
     seconds = time.perf_counter() - began
@@ -121,13 +136,28 @@ def _load(name: str, emit: Emit) -> bool:
     return sys.modules[name] is not None
 
 
+def _installed(name: str) -> bool:
+    """Whether a library is there to be imported, and not barred; that it can be is not known before a job needs it."""
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None  # without one: no more than its folder is left
+
+
 def _bar(name: str) -> None:
     """Let every import of a library fail at once, and by the usual exception."""
     sys.modules[name] = None  # type: ignore[assignment]
 
 
+def _command(request: Dict[str, Any], emit: Emit, line: Optional[int]) -> None:
+    from .program import command, launch
+
+    if request["work"] == "program":
+        launch.run(request, emit, line)
+    else:
+        emit({"command": command.located(request["command"])._asdict()})
+        emit({"end": 0.0})
+
+
 def _job(request: Dict[str, Any], emit: Emit) -> None:
-    from . import jobs
     from .facts import Absent
     from .trace import Trace
 

@@ -60,7 +60,8 @@ def _from_array(array: Any) -> Tensor:
         return _from_sequence([str(item) for item in array.ravel().tolist()], array.shape)
     if sys.byteorder == "big" or dtype.byteorder == ">":
         array = array.astype(dtype.newbyteorder("<"))
-    return Tensor("{}{}".format(dtype.kind, dtype.itemsize), tuple(array.shape), array.tobytes())
+    kind = "bf" if dtype.name == "bfloat16" else dtype.kind  # a type of jax's, which numpy knows as bytes
+    return Tensor("{}{}".format(kind, dtype.itemsize), tuple(array.shape), array.tobytes())
 
 
 def _from_sequence(items: Sequence[Any], shape: Tuple[int, ...]) -> Tensor:

@@ -63,6 +63,16 @@ def hold() -> None:
     _state.holding = True
 
 
+def holding() -> bool:
+    """Whether signals wait here."""
+    return _state.holding
+
+
+def waiting() -> bool:
+    """Whether a signal waits."""
+    return _state.waiting
+
+
 def forget() -> None:
     """What a waiting signal would have ended is done: it came too late."""
     _state.waiting = False

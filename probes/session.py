@@ -6,12 +6,14 @@ records. The `audit` command launches through a prefix, the bundle file forks; t
 
 import signal
 import time
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from . import VERSION, interrupts
+from .jobs import ON_CUDA
+from .runs import BatteryRun, JobRun, ProgramRun, job_part, operators, program_effects, program_parts, unsteady
+from .runs import Record as Record
 
 Request = Dict[str, Any]
-Record = Dict[str, Any]
 Launch = Callable[[Request], Iterator[Record]]
 Notify = Callable[[str, int, int], None]
 """Progress: what is being done in words, how much of it is done, of how much (0: not known)."""
@@ -19,8 +21,14 @@ Notify = Callable[[str, int, int], None]
 SECONDS_WITHOUT_PROGRESS = 120.0
 """How long a child may be silent. An emulated interpreter takes 20 s for what a real one does in 0.5 s."""
 
+SECONDS_WITHOUT_STEP = 1800.0
+"""How long a program may neither take a step nor print anything. It may load data first, or compile."""
+
 DEATHS = 20
 """How many times one battery is started again after a death before the rest of its operators is given up."""
+
+ENDING = "audit: your program is being ended, and what it did until then is kept (once more: at once)"
+"""What a person is told whose Ctrl-C has reached the program."""
 
 _NAMED = 5
 
@@ -37,10 +45,23 @@ class Died(Exception):
         self.reason = reason
 
 
+class Program(NamedTuple):
+    """A person's own program. steps: end it after so many; None: let it run to its end. trace: "steps" or "operators";
+    window: the steps from a to before b whose operators are recorded. stall: seconds without a step or output."""
+
+    command: Tuple[str, ...]
+    steps: Optional[int] = None
+    trace: str = "steps"
+    window: Optional[Tuple[int, int]] = None
+    stall: float = SECONDS_WITHOUT_STEP
+
+
 class Plan(NamedTuple):
     """What to measure. jobs: names, or None for every job that the interpreter can run. repeat: fresh runs of the
-    battery and of each job. verify: check installed files against their RECORD. whole: a step to record whole.
-    partial: an interruption ends the measuring and keeps what there is."""
+    battery, of each job and of the program. verify: check installed files against their RECORD. whole: a step to record
+    whole. partial: an interruption ends the measuring and keeps what there is; of a program that is always kept.
+    device: "cuda" adds the jobs that can on a GPU. deterministic: operators and jobs run under torch's deterministic
+    algorithms."""
 
     jobs: Optional[Tuple[str, ...]] = None
     battery: bool = True
@@ -48,10 +69,20 @@ class Plan(NamedTuple):
     verify: bool = False
     whole: Optional[int] = None
     partial: bool = False
+    program: Optional[Program] = None
+    device: str = "cpu"
+    deterministic: bool = False
 
 
 def plan(
-    names: List[str], repeat: int, verify: bool = False, whole: Optional[int] = None, partial: bool = False
+    names: List[str],
+    repeat: int,
+    verify: bool = False,
+    whole: Optional[int] = None,
+    partial: bool = False,
+    program: Optional[Program] = None,
+    device: str = "cpu",
+    deterministic: bool = False,
 ) -> Plan:
     """The plan that `--job` names: auto, none, operators, or jobs."""
     jobs = tuple(dict.fromkeys(name for name in names if name not in ("auto", "none", "operators")))
@@ -62,6 +93,9 @@ def plan(
         verify=verify,
         whole=whole,
         partial=partial,
+        program=program,
+        device=device,
+        deterministic=deterministic,
     )
 
 
@@ -81,6 +115,16 @@ class Known(NamedTuple):
     jobs: List[str]
 
 
+def request(plan: Plan, work: str, run: int = 0, machine: bool = True, **more: Any) -> Request:
+    """What one child is asked. machine: for the facts of the machine, too, as the first one is."""
+    asked = dict({"work": work, "run": run}, **more)
+    if machine:
+        asked.update(machine=True, verify=plan.verify)
+    if plan.deterministic:
+        asked["calls"] = {"torch_deterministic": True}
+    return asked
+
+
 def capture(plan: Plan, launch: Launch, notify: Notify, known: Optional[Known] = None) -> Dict[str, Any]:
     """The facts, battery and jobs of one target, in the shape of `reports.report.Target` without its name.
 
@@ -91,7 +135,7 @@ def capture(plan: Plan, launch: Launch, notify: Notify, known: Optional[Known] =
         with interrupts.allowed():
             session.measure()
     except KeyboardInterrupt:
-        if not (plan.partial and session.facts):
+        if not session.facts or not (plan.partial or any(one.recorded for one in session.programs)):
             raise
         session.interrupted = True
     return session.target()
@@ -114,8 +158,9 @@ class _Session:
         self.without: Dict[str, str] = {}
         self.lost: List[str] = []
         self.begun: List[str] = []
-        self.batteries: List[_Battery] = []
-        self.jobs: Dict[str, List[_JobRun]] = {}
+        self.batteries: List[BatteryRun] = []
+        self.jobs: Dict[str, List[JobRun]] = {}
+        self.programs: List[ProgramRun] = []
 
     def measure(self) -> None:
         if self.plan.battery:
@@ -130,11 +175,16 @@ class _Session:
             for run in range(self.plan.repeat):
                 if not self._job(name, run).whole:
                     break
+        if self.plan.program:
+            for run in range(self.plan.repeat):
+                if not self._program(run, self.plan.program).whole:
+                    break
         if not self.known:
             self._gpu()
 
     def _wanted(self) -> Tuple[str, ...]:
-        return tuple(self.available) if self.plan.jobs is None else self.plan.jobs
+        names = tuple(self.available) if self.plan.jobs is None else self.plan.jobs
+        return names + tuple(ON_CUDA[name] for name in names if self.plan.device == "cuda" and name in ON_CUDA)
 
     def _say(self, words: str, done: int = 0, total: int = 0) -> None:
         self.doing = words
@@ -144,14 +194,13 @@ class _Session:
         """The records of one child. One that dies of importing a library is asked again, of another process, without
         that library."""
         while True:
-            request = dict({"work": work, "run": run}, **more)
-            if not self.facts:  # machine facts stand once: the first child of the target brings them
-                request.update(machine=True, verify=self.plan.verify)
+            # Machine facts stand once: the first child of the target brings them.
+            asked = request(self.plan, work, run, machine=not self.facts, **more)
             if self.without:
-                request["without"] = sorted(self.without)
+                asked["without"] = sorted(self.without)
             loading = None
             try:
-                for record in self.launch(request):
+                for record in self.launch(asked):
                     loading = record.get("loading")
                     self.facts = record.get("machine", self.facts)
                     self.available = record.get("jobs", self.available)
@@ -190,7 +239,7 @@ class _Session:
     def _battery(self, run: int) -> None:
         words = "operators, run {} of {}".format(run + 1, self.plan.repeat)
         self._say(words)
-        battery = _Battery()
+        battery = BatteryRun()
         self.batteries.append(battery)
         for _ in range(DEATHS):
             dying: Optional[Dict[str, Any]] = None
@@ -211,10 +260,10 @@ class _Session:
                 battery.operators[dying["name"]] = dict(dying, status=death.status, reason=death.reason)
         battery.give_up("given up after {} dead processes".format(DEATHS))
 
-    def _job(self, name: str, run: int) -> "_JobRun":
+    def _job(self, name: str, run: int) -> JobRun:
         words = "job {}, run {} of {}".format(name, run + 1, self.plan.repeat)
         self._say(words)
-        one = _JobRun()
+        one = JobRun()
         try:
             for record in self._ask("job", run, name=name, whole=self.plan.whole):
                 if "progress" in record:
@@ -225,28 +274,49 @@ class _Session:
         self.jobs.setdefault(name, []).append(one)
         return one
 
+    def _program(self, run: int, program: Program) -> ProgramRun:
+        """One run of the program. Raises KeyboardInterrupt where it was interrupted; what it gave is there then."""
+        words = "program, run {} of {}".format(run + 1, self.plan.repeat)
+        self._say(words, 0, program.steps or 0)
+        one = ProgramRun()
+        self.programs.append(one)
+        try:
+            for record in self._ask("program", run, **program._asdict()):
+                if "progress" in record:
+                    self._say(words, *record["progress"])
+                one.take(record)
+        except Died as death:
+            one.reason = "program: " + death.reason
+        if one.asked:
+            self.doing = "{}, after {:,} step{}".format(words, one.steps, "" if one.steps == 1 else "s")
+            raise KeyboardInterrupt
+        return one
+
     def target(self) -> Dict[str, Any]:
         """The target's part of a report, of whatever there is."""
         # A run that was not whole counts only where there is no whole one: it is no evidence of repeatability.
         whole = [one for one in self.batteries if one.over and not one.reason] or self.batteries[:1]
-        operators = _operators(whole[0], [one for one in self.batteries if one.over]) if whole else []
+        measured = operators(whole[0], [one for one in self.batteries if one.over]) if whole else []
         target: Dict[str, Any] = {"probes": VERSION, "facts": self.facts, "battery": {"facts": self.effect}}
         if whole:
             target["battery"] = {
                 "runs": len(whole),
                 "seconds": [one.seconds for one in whole if one.over],
                 "facts": whole[0].effect,
-                "operators": operators,
+                "operators": measured,
                 "absent": whole[0].absent,
             }
-        if self.jobs:
-            target["jobs"] = [_job_part(runs) for runs in self.jobs.values()]
-        unsteady = _unsteady([one.effect for one in whole])
+        jobs = [job_part(runs) for runs in self.jobs.values()] + program_parts(self.programs)
+        if jobs:
+            target["jobs"] = jobs
+        moved = unsteady([one.effect for one in whole])
         for runs in self.jobs.values():
-            unsteady.update(_unsteady([one.effect for one in runs if one.whole]))
-        if unsteady:
-            target["unsteady"] = sorted(unsteady)
-        incomplete = self._incomplete(operators)
+            moved.update(unsteady([one.effect for one in runs if one.whole]))
+        for effects in program_effects(self.programs):
+            moved.update(unsteady(effects))
+        if moved:
+            target["unsteady"] = sorted(moved)
+        incomplete = self._incomplete(measured)
         if incomplete:
             target["incomplete"] = incomplete
         return target
@@ -256,6 +326,7 @@ class _Session:
         told = []
         if self.interrupted:
             ahead = ["job " + name for name in self._wanted() if name not in self.begun]
+            ahead += ["program"] if self.plan.program and not self.programs else []
             more = "; not begun: " + ", ".join(ahead) if ahead else ""
             told.append("interrupted during {}{}".format(self.doing, more))
         told += self.lost
@@ -266,126 +337,8 @@ class _Session:
         if len(failed) > _NAMED:
             told.append("operators: {} more failed".format(len(failed) - _NAMED))
         for name, runs in self.jobs.items():
-            told += ["job {}: {}".format(name, one.record["reason"]) for one in runs if not one.whole]
-        return told
-
-
-class _JobRun:
-    """What one run of a job has given: its record, facts in effect after it, the seconds that it took."""
-
-    def __init__(self) -> None:
-        self.record: Dict[str, Any] = {}
-        self.effect: Dict[str, Any] = {}
-        self.seconds = 0.0
-
-    def take(self, record: Record) -> None:
-        self.record = record.get("job", self.record)
-        self.effect = record.get("effect", self.effect)
-        self.seconds = record.get("end", self.seconds)
-
-    @property
-    def whole(self) -> bool:
-        return "status" not in self.record
-
-
-def _job_part(runs: List[_JobRun]) -> Dict[str, Any]:
-    """One job of a report: its first run, what the further ones had else; or why there is none."""
-    whole = [one for one in runs if one.whole]
-    if not whole:
-        return runs[0].record
-    first = whole[0]
-    return dict(
-        first.record,
-        runs=len(whole),
-        seconds=[one.seconds for one in whole],
-        facts=first.effect,
-        repeats=[_repeat(first.record["trace"], other.record["trace"]) for other in whole[1:]],
-    )
-
-
-def _operators(first: "_Battery", batteries: "List[_Battery]") -> List[Dict[str, Any]]:
-    """Every operator as the first run had it, with the digests of the further runs where they are others."""
-    operators = [dict(one) for one in first.operators.values()]
-    _mark_hazards(operators, first.effect)
-    for operator in operators:
-        name = operator["name"]
-        digests = [one.digest(name) for one in batteries]
-        if None in digests:
-            # It died or raised in some run: what is not there cannot agree.
-            late = next((one.operators[name] for one in batteries if one.failed(name)), None)
-            if late is not None:
-                operator.pop("result", None)
-                operator.update(status=late["status"], reason=late["reason"])
-        elif len(set(digests)) > 1 and not operator.get("hazard"):
-            operator["repeats"] = digests[1:]
-    return operators
-
-
-def _unsteady(effects: List[Dict[str, Any]]) -> Set[str]:
-    """Facts in effect that were not the same in all runs of one work: they are compared with nothing."""
-    names = {name for effect in effects for name in effect}
-    values = [{name: effect.get(name, {}).get("value") for name in names} for effect in effects]
-    return {name for name in names if any(one[name] != values[0][name] for one in values)}
-
-
-class _Battery:
-    """What one run of the battery has given so far, over all the processes that it took."""
-
-    def __init__(self) -> None:
-        self.operators: Dict[str, Dict[str, Any]] = {}
-        self.absent: Dict[str, str] = {}
-        self.over = False  # or it was interrupted
-        self.reason = ""  # why it ended before its end
-        self.effect: Dict[str, Any] = {}
-        self.seconds = 0.0
-
-    def take(self, record: Record) -> None:
-        if "operator" in record:
-            self.operators[record["operator"]["name"]] = record["operator"]
-        self.absent = record.get("absent", self.absent)
-        self.effect = record.get("effect", self.effect)
-        self.seconds += record.get("end", 0.0)
-
-    def give_up(self, reason: str) -> None:
-        self.over, self.reason = True, reason
-
-    def failed(self, name: str) -> bool:
-        return self.operators.get(name, {}).get("status") in ("failed", "timeout")
-
-    def digest(self, name: str) -> Optional[str]:
-        result = self.operators.get(name, {}).get("result")
-        return result["digest"] if result else None
-
-
-def _mark_hazards(operators: List[Dict[str, Any]], effect: Dict[str, Any]) -> None:
-    """With a random hash seed, orders of sets vary by design from process to process: shown, never compared. Where the
-    seed is not known, because the process did not reach its end, it may have been random."""
-    from .operators.ordering import DECIDED_BY_HASH_SEED
-
-    if effect.get("python.hash_seed", {}).get("value", "random") == "random":
-        for operator in operators:
-            if operator["name"] in DECIDED_BY_HASH_SEED:
-                operator["hazard"] = True
-
-
-def _repeat(first: Dict[str, Any], other: Dict[str, Any]) -> Dict[str, Any]:
-    """Where a further run left the first one: the first step and row, in the order of work; nothing if it did not."""
-    record: Dict[str, Any] = {"digest": other["digest"]}
-    if other["digest"] == first["digest"]:
-        return record
-    for step, (mine, its) in enumerate(zip(first["digests"], other["digests"])):
-        if mine != its:
-            record["step"] = step
-            record["row"] = _first_unequal(mine, its)
-            break
-    return record
-
-
-def _first_unequal(mine: str, its: str) -> int:
-    import base64
-
-    from .digest import DIGEST_BYTES
-
-    one, two = base64.b64decode(mine), base64.b64decode(its)
-    position = next(i for i in range(max(len(one), len(two))) if one[i : i + 1] != two[i : i + 1])
-    return position // DIGEST_BYTES
+            # Of all that are there, one whose framework is too old was not asked for.
+            usual = self.plan.jobs is None and name in self.available
+            missing = [one for one in runs if not one.whole and not (usual and one.record["status"] == "absent")]
+            told += ["job {}: {}".format(name, one.record["reason"]) for one in missing]
+        return told + [one.reason for one in self.programs if one.reason and not one.asked]

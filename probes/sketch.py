@@ -17,6 +17,7 @@ because two elements share all four cells).
 """
 
 import base64
+import string
 import struct
 import sys
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
@@ -32,7 +33,7 @@ HALF = (1 << 32) - 1
 SAMPLES = 256
 TEXT_CHARACTERS = 200
 
-_FORMATS = {"f2": "H", "f4": "I", "f8": "Q", "c8": "I", "c16": "Q", "b1": "B"}
+_FORMATS = {"bf2": "H", "f2": "H", "f4": "I", "f8": "Q", "c8": "I", "c16": "Q", "b1": "B"}
 _FORMATS.update({"i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q"})
 
 
@@ -53,7 +54,7 @@ def observe(tensor: Tensor, whole: bool = False, samples: int = SAMPLES, sketche
         items = tensor.data.decode("utf-8", "replace").split("\n")[:-1]
         seen["text"] = [item[:TEXT_CHARACTERS] for item in items[:SAMPLES]]
         return seen
-    size = int(tensor.dtype[1:])
+    size = int(tensor.dtype.lstrip(string.ascii_letters))
     count = len(tensor.data) // size
     if whole or count <= SAMPLES:
         seen["values"] = _base64(tensor.data)
@@ -63,6 +64,11 @@ def observe(tensor: Tensor, whole: bool = False, samples: int = SAMPLES, sketche
     if sketched and elements(tensor) is not None:
         seen["sketch"] = _base64(sketch(tensor))
     return seen
+
+
+def is_floating(dtype: str) -> bool:
+    """Whether elements have a sign and a magnitude: floats, bfloat16 ("bf2", where "b1" is bool), complex numbers."""
+    return dtype.startswith(("f", "c", "bf"))
 
 
 def _base64(data: bytes) -> str:
@@ -103,7 +109,7 @@ def ordered(tensor: Tensor) -> List[int]:
     letter = _FORMATS[tensor.dtype]
     size = struct.calcsize("<" + letter)
     values = list(struct.unpack("<{}{}".format(len(tensor.data) // size, letter), tensor.data))
-    if tensor.dtype[0] in "fc":
+    if is_floating(tensor.dtype):
         top = 1 << (8 * size - 1)
         values = [value if value < top else top - 1 - value for value in values]
     return values
@@ -143,7 +149,7 @@ _plans: Dict[int, _Plan] = {}
 def _fast(tensor: Tensor, numpy: Any) -> bytes:
     letter = _FORMATS[tensor.dtype]
     values = numpy.frombuffer(tensor.data, dtype="<i" + str(struct.calcsize("<" + letter)))
-    if tensor.dtype[0] in "fc":  # the order of `ordered`, in two's complement
+    if is_floating(tensor.dtype):  # the order of `ordered`, in two's complement
         values = numpy.where(values < 0, values ^ numpy.iinfo(values.dtype).max, values)
     elif tensor.dtype[0] in "ub":
         values = values.view(values.dtype.str.replace("i", "u"))

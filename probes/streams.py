@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import select
 import sys
 
 from . import interrupts
@@ -21,6 +22,17 @@ def say(text: str) -> None:
     """One line to a person on standard error. Where that cannot be written, there is nobody to tell."""
     with contextlib.suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
+
+
+def pass_on(data: bytes) -> None:
+    """What another process printed, to standard error, all of it; dropped where that cannot be written any more."""
+    view = memoryview(data)
+    with contextlib.suppress(OSError):
+        while view:
+            try:
+                view = view[os.write(2, view) :]
+            except BlockingIOError:  # somebody made it so, for all who have it open
+                select.select([], [2], [])
 
 
 def show(text: str) -> None:

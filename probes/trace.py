@@ -1,15 +1,16 @@
 """The trace of a reference job: one row a library call, with its bits' digest and where its inputs came from.
 
 The first row, in the order of work, with equal inputs and unequal outputs is where two machines diverged. Hence the one
-rule for a job: **exactly one library call a row**, made through `Trace.call`; only pure copies, views and selections
-happen between rows, and results are never changed in place.
+rule for a job: **exactly one library call a row**, made through `Trace.call` (or `Trace.several`, where one call has
+several results); only pure copies, views and selections happen between rows, and results are never changed in place.
 
 Record (what `Trace.record` returns, JSON-able):
 
     steps     number of steps
     phases    names in the order of first use
     rows      row definitions: {"phase", "tensor", "operator", "components": [str], "inputs": [int], "dtype", "shape"}.
-              An input n >= 0 is the row at position n of the same step, -(n+1) that at position n of the step before
+              An input n >= 0 is the row at position n of the same step, -(n+1) that at position n of the step before.
+              Of a recorded program also "module" and "source", where these are known (`program.recorder`)
     sequence  {str(step): [definition of each position]}, only for steps that are not the usual 0, 1, 2 ... (as many as
               the step has digests); step 0 is such a step, as its first weights come from nowhere
     digests   one string a step: base64 of 8 bytes a row (`Tensor.digest`), by position
@@ -31,7 +32,9 @@ from .sketch import observe
 SAMPLED_STEPS = (1, 2, 4, 8, 16, 32, 64)
 
 
-class _Definition(NamedTuple):
+class Definition(NamedTuple):
+    """A row's definition, see the file's docstring."""
+
     phase: str
     tensor: str
     operator: str
@@ -39,6 +42,8 @@ class _Definition(NamedTuple):
     inputs: Tuple[int, ...]
     dtype: str
     shape: Tuple[int, ...]
+    module: str = ""
+    source: str = ""
 
 
 class _Live(NamedTuple):
@@ -49,7 +54,9 @@ class _Live(NamedTuple):
     digest: bytes  # empty for what is no row's whole output
 
 
-class _Step(NamedTuple):
+class Step(NamedTuple):
+    """The rows of one step, by position: numbers of definitions, and digests."""
+
     definitions: List[int]
     digests: List[bytes]
 
@@ -59,10 +66,10 @@ class Trace:
 
     def __init__(self, whole_step: Optional[int] = None) -> None:
         self._whole_step = whole_step
-        self._definitions: Dict[_Definition, int] = {}
+        self._definitions: Dict[Definition, int] = {}
         self._phases: Dict[str, None] = {}
         self._phase = ""
-        self._steps: List[_Step] = []
+        self._steps: List[Step] = []
         self._values: List[Dict[str, Any]] = []
         self._results: List[Any] = []  # of this step, by position
         self._live: Dict[int, _Live] = {}
@@ -72,7 +79,7 @@ class Trace:
         """A new step: from here on, what the step before gave counts as an input of "the step before"."""
         self._close()
         self._before, self._live, self._results = self._live, {}, []
-        self._steps.append(_Step([], []))
+        self._steps.append(Step([], []))
 
     def phase(self, name: str) -> None:
         """The rows that follow belong to this phase: data, forward, loss, backward or update."""
@@ -105,6 +112,23 @@ class Trace:
         self._append(name, operator, components, self._origin(arguments), result, b"")
         return result
 
+    def several(
+        self,
+        names: Tuple[str, ...],
+        operator: str,
+        components: Tuple[str, ...],
+        function: Callable[..., Any],
+        *arguments: Any,
+        **options: Any,
+    ) -> Any:
+        """As `call`, of a function with several results: each is a row of its name. One named "" is none."""
+        results = function(*arguments, **options)
+        inputs = self._origin(arguments)
+        for name, result in zip(names, results):
+            if name:
+                self._append(name, operator, components, inputs, result, b"")
+        return results
+
     def moved(self, value: Any, *sources: Any) -> Any:
         """`value` is made of `sources` by copying and selecting alone: it comes from the rows that they come from."""
         self._live[id(value)] = _Live(value, self._origin(sources), b"")
@@ -113,25 +137,7 @@ class Trace:
     def record(self) -> Dict[str, Any]:
         """Everything recorded, in the shape that the file's docstring gives. Ends the last step."""
         self._close()
-        usual = self._usual()
-        number = {definition: index for index, definition in enumerate(usual)}
-        for definition in range(len(self._definitions)):
-            number.setdefault(definition, len(number))
-        ordered = sorted(self._definitions, key=lambda definition: number[self._definitions[definition]])
-        sequences = [[number[definition] for definition in step.definitions] for step in self._steps]
-        tree = [self._branch(step, ordered, number) for step in self._steps]
-        return {
-            "steps": len(self._steps),
-            "phases": list(self._phases),
-            "rows": [_row(definition) for definition in ordered],
-            "sequence": {
-                str(step): sequence for step, sequence in enumerate(sequences) if sequence != list(range(len(sequence)))
-            },
-            "digests": [base64.b64encode(b"".join(step.digests)).decode("ascii") for step in self._steps],
-            "tree": [(branch[0] + b"".join(branch[1])).hex() for branch in tree],
-            "values": self._values,
-            "digest": _digest(branch[0] for branch in tree).hex(),
-        }
+        return assembled(list(self._definitions), list(self._phases), self._steps, self._values)
 
     def _append(
         self,
@@ -144,7 +150,7 @@ class Trace:
     ) -> None:
         bits = tensor(result)
         digest = digest or bits.digest()
-        definition = _Definition(self._phase, name, operator, components, inputs, bits.dtype, bits.shape)
+        definition = Definition(self._phase, name, operator, components, inputs, bits.dtype, bits.shape)
         step = self._steps[-1]
         step.definitions.append(self._definitions.setdefault(definition, len(self._definitions)))
         step.digests.append(digest)
@@ -185,19 +191,44 @@ class Trace:
         last = {phases[definition]: position for position, definition in enumerate(self._steps[step].definitions)}
         return sorted(position for phase, position in last.items() if phase != "data")
 
-    def _usual(self) -> List[int]:
-        """The sequence of definitions that most steps have, the earliest of equally many."""
-        if not self._steps:
-            return []
-        (sequence, _), *_ = Counter(tuple(step.definitions) for step in self._steps).most_common(1)
-        return list(dict.fromkeys(sequence))
 
-    def _branch(self, step: _Step, ordered: List[_Definition], number: Dict[int, int]) -> Tuple[bytes, List[bytes]]:
-        rows: Dict[str, List[bytes]] = {phase: [] for phase in self._phases}
-        for definition, digest in zip(step.definitions, step.digests):
-            rows[ordered[number[definition]].phase].append(digest)
-        phases = [_digest(digests) for digests in rows.values()]
-        return _digest(phases), phases
+def assembled(
+    definitions: List[Definition], phases: List[str], steps: List[Step], values: List[Dict[str, Any]]
+) -> Dict[str, Any]:
+    """The record of a trace, in the shape that the file's docstring gives; a step names its definitions by number."""
+    usual = _usual(steps)
+    order = usual + sorted(set(range(len(definitions))) - set(usual))
+    number = {definition: index for index, definition in enumerate(order)}
+    sequences = [[number[definition] for definition in step.definitions] for step in steps]
+    tree = [_branch(step, definitions, phases) for step in steps]
+    return {
+        "steps": len(steps),
+        "phases": phases,
+        "rows": [_row(definitions[definition]) for definition in order],
+        "sequence": {
+            str(step): sequence for step, sequence in enumerate(sequences) if sequence != list(range(len(sequence)))
+        },
+        "digests": [base64.b64encode(b"".join(step.digests)).decode("ascii") for step in steps],
+        "tree": [(branch[0] + b"".join(branch[1])).hex() for branch in tree],
+        "values": values,
+        "digest": _digest(branch[0] for branch in tree).hex(),
+    }
+
+
+def _usual(steps: List[Step]) -> List[int]:
+    """The sequence of definitions that most steps have, the earliest of equally many."""
+    if not steps:
+        return []
+    (sequence, _), *_ = Counter(tuple(step.definitions) for step in steps).most_common(1)
+    return list(dict.fromkeys(sequence))
+
+
+def _branch(step: Step, definitions: List[Definition], phases: List[str]) -> Tuple[bytes, List[bytes]]:
+    rows: Dict[str, List[bytes]] = {phase: [] for phase in phases}
+    for definition, digest in zip(step.definitions, step.digests):
+        rows[definitions[definition].phase].append(digest)
+    digests = [_digest(of_phase) for of_phase in rows.values()]
+    return _digest(digests), digests
 
 
 def _owner(value: Any) -> Any:
@@ -214,8 +245,11 @@ def _digest(digests: Iterable[bytes]) -> bytes:
     return hashlib.blake2b(b"".join(digests), digest_size=DIGEST_BYTES).digest()
 
 
-def _row(definition: _Definition) -> Dict[str, Any]:
+def _row(definition: Definition) -> Dict[str, Any]:
     row: Dict[str, Any] = dict(definition._asdict())
     for key in ("components", "inputs", "shape"):
         row[key] = list(row[key])
+    for key in ("module", "source"):
+        if not row[key]:
+            del row[key]
     return row

@@ -77,8 +77,16 @@ class Size(Struct, frozen=True):
     reason: str = ""
 
 
+_ROUNDING = 1000
+"""ULP (p99)."""
+
+
 class FirstDivergence(Struct, frozen=True):
-    """Where results first part: the first row whose inputs are equal and whose output is not."""
+    """Where results first part: the first row whose inputs are equal and whose output is not.
+
+    module, source: of a recorded program, which part of the model it is ("layers.3") and the line ("train.py:41");
+    dtype: of the tensor, as `Observation` has it.
+    """
 
     job: str
     step: int | None
@@ -92,6 +100,17 @@ class FirstDivergence(Struct, frozen=True):
     size: Size = Size()
     inputs_equal: bool = True
     labels: list[str] = []
+    module: str = ""
+    source: str = ""
+    dtype: str = ""
+
+    @property
+    def rounding(self) -> bool:
+        """Whether it is no larger than rounding usually leaves: then neither side is more right. Of integers, or where
+        it was not measured, it is not."""
+        p99 = self.size.ulp.p99
+        of_floats = self.dtype.startswith(("f", "c", "bf")) or not self.dtype
+        return of_floats and p99 is not None and p99 <= _ROUNDING and not (self.size.nan or self.size.infinite)
 
 
 class OperatorDifference(Struct, frozen=True):
@@ -111,10 +130,67 @@ class Operators(Struct, frozen=True):
     by_component: dict[str, list[int]] = {}
 
 
+class Followed(Struct, frozen=True):
+    """A tensor in every step that was looked at. cells: one character a step: "=" the same bits, "x" others, "." not
+    there. count: of how many tensors, in the order of work, these are the first's names; "x" is then any of them."""
+
+    phase: str
+    tensor: str
+    operator: str
+    cells: str
+    count: int = 1
+
+
+class Kept(Struct, frozen=True):
+    """How far a tensor lies apart at one step, where both files kept values of it. fraction: as in `Size`, 0 where the
+    bits are the same."""
+
+    step: int
+    phase: str
+    tensor: str
+    operator: str
+    fraction: float | None = None
+    ulp: Ulp = Ulp()
+
+
+class Course(Struct, frozen=True):
+    """What became of a divergence of one job, between the two sides `labels`.
+
+    steps: those that both have; every: so many steps apart are those that were looked at, from step 0. along: the
+    step of the first divergence, in the order of work; kept: the same tensors over the steps. losses: one list a side,
+    of every `losses_every`-th step.
+    """
+
+    labels: list[str]
+    steps: int
+    every: int = 1
+    tensors: list[Followed] = []
+    along: list[Kept] = []
+    kept: list[Kept] = []
+    losses: list[list[float]] = []
+    losses_every: int = 1
+
+
+class ScoreResult(Struct, frozen=True):
+    """A score on all sides. values, spreads: one a side, None where it is not known.
+
+    spreads: how far a side's own runs lie apart, or twice the standard error that the program gave. verdict: whether
+    the sides lie further apart than they do by themselves; "unknown": no side said how far that is.
+    """
+
+    name: str
+    verdict: Literal["same", "within", "beyond", "unknown"]
+    values: list[float | None]
+    spreads: list[float | None] = []
+
+
 class JobResult(Struct, frozen=True):
     """One job on all sides. fingerprints, loss_last, learned: one a side. loss_step: first step with another loss.
 
     groups: labels of the sides that ran it, by its result, largest first; a side that does not repeat it is alone.
+    course: of a job that parted, of the reference and the side that `first_divergence` is about. Of a recorded program:
+    recorded: how many steps of it each side has (`steps` were compared); operators: whether single operators were
+    recorded, in the step where it parts; notes: what could not be seen; scores: what the program said of itself.
     """
 
     name: str
@@ -128,14 +204,23 @@ class JobResult(Struct, frozen=True):
     first_divergence: FirstDivergence | None = None
     reason: str = ""
     groups: list[list[str]] = []
+    course: Course | None = None
+    recorded: list[int | None] = []
+    operators: bool = False
+    notes: list[str] = []
+    scores: list[ScoreResult] = []
 
 
 class Results(Struct, frozen=True):
+    """by_group: for each component (and "job") and each of its operators, one character for each of the first groups
+    of the comparison: equal characters are equal bits, "-" is not measured or not repeated."""
+
     verdict: ResultsVerdict
     first_divergence: FirstDivergence | None
     operators: Operators
     jobs: list[JobResult] = []
     nondeterministic: list[str] = []
+    by_group: dict[str, dict[str, str]] = {}
 
 
 class FactDifference(Struct, frozen=True):

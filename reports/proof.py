@@ -1,7 +1,8 @@
 """Whether a reproduction proves what it says, worked out from the digests of its children alone.
 
 Sufficient: under all settings every child gave the wanted bits, in each work at least twice. Necessary: without any one
-of them, at least twice, some result was another.
+of them, at least twice, some result was another, and the same other one each time: what only wavers is no effect of it,
+unless it was taken from it by design.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from collections.abc import Mapping
 from .reproduction import Child, Reproduction
 
 TIMES = 2
+
+STEADIES = ("PYTHONHASHSEED",)
+"""What lets results waver where it is not set: without it every process draws its own."""
 
 
 def combined(results: Mapping[str, str]) -> str:
@@ -59,6 +63,10 @@ def missing(one: Reproduction) -> str:
         without = [child for child in one.children if _without(child, one, name)]
         if sum(bool(child.changed) for child in without) < TIMES:
             return f"{TIMES} runs without {name} that give other bits"
+        for work in sorted({work for child in without for work in child.works}):
+            given = {child.digests.get(work) for child in without if work in child.works}
+            if len(given) > 1 and name not in STEADIES:
+                return f"runs without {name} that give the same bits each time ({work})"
     return ""
 
 

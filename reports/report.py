@@ -77,7 +77,10 @@ class Battery(Struct, frozen=True, omit_defaults=True):
 
 
 class Row(Struct, frozen=True, omit_defaults=True):
-    """One library call. inputs: n >= 0 is the row at position n of the same step, -(n+1) that of the step before."""
+    """One library call. inputs: n >= 0 is the row at position n of the same step, -(n+1) that of the step before.
+
+    module, source: of a recorded program, the part of the model ("layers.3.attention") and the line ("train.py:41").
+    """
 
     phase: str
     tensor: str
@@ -86,6 +89,8 @@ class Row(Struct, frozen=True, omit_defaults=True):
     inputs: list[int] = []
     dtype: str = ""
     shape: list[int] = []
+    module: str = ""
+    source: str = ""
 
 
 class StepValue(Observation, frozen=True, omit_defaults=True, kw_only=True):
@@ -119,16 +124,29 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     learned: bool = False
 
 
+class Score(Struct, frozen=True, omit_defaults=True):
+    """What a recorded program said of itself. stderr: its own standard error."""
+
+    name: str
+    value: float
+    stderr: float | None = None
+
+
 class Repeat(Struct, frozen=True, omit_defaults=True):
-    """A further run of a job: its fingerprint and, when it is another, the first row that was not repeated."""
+    """A further run of a job: its fingerprint and, when it is another, the first row that was not repeated. scores: of
+    a recorded program, its own in that run."""
 
     digest: str = ""
     step: int | None = None
     row: int | None = None
+    scores: list[Score] = []
 
 
 class Job(Struct, frozen=True, omit_defaults=True):
-    """One reference job on one target."""
+    """One reference job, or one process of a recorded program (`reports.programs`), on one target.
+
+    Of a recorded program: notes: what could not be seen; scores: in the order in which they were given.
+    """
 
     name: str
     version: int = 1
@@ -141,6 +159,8 @@ class Job(Struct, frozen=True, omit_defaults=True):
     repeats: list[Repeat] = []
     status: Missing | None = None
     reason: str = ""
+    notes: list[str] = []
+    scores: list[Score] = []
 
 
 class Target(Struct, frozen=True, omit_defaults=True):

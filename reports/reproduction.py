@@ -85,7 +85,8 @@ class Reproduction(Struct, frozen=True):
 
     code: for each setting that is no variable, the call in Python. packages: versions that are part of the proof;
     unavailable: those that could not be had, with the reason. cost: how many times longer each work took. digits:
-    decimal digits to which what still differs agrees. interrupted: ended before everything was tried.
+    decimal digits to which what still differs agrees. interrupted: ended before everything was tried. steps: of a
+    person's own program, how many of them each child made.
     """
 
     format: str
@@ -117,5 +118,6 @@ class Reproduction(Struct, frozen=True):
     notes: list[str] = []
     interrupted: bool = False
     code: dict[str, str] = {}
+    steps: int = 0
     exit: int = 0
     next: str = ""

@@ -39,11 +39,6 @@ RULES: dict[str, Rule] = {
         "Silent unless the policy asks for it, as `strict` does.",
         "Run on the machine or the image that the baseline was made on.",
     ),
-    "volatile-drift": Rule(
-        "A fact that changes by itself, such as the time or the load, is another one than the baseline holds.",
-        "Silent unless the policy asks for it.",
-        "Nothing can keep it; take it out of what is held.",
-    ),
     "nondeterministic": Rule(
         "This machine does not give the same bits in every run.",
         "As severe as changed results: what is not repeated can be held by no baseline.",

@@ -55,6 +55,15 @@ def test_the_output_in_the_readme_is_that_of_the_recorded_machines() -> None:
         for name in ("host~blas+numpy+libm=cpu.model~nehalem", "host~none~elsewhere"):
             recorded = recorded.replace(f"'{name}.json.gz'", f"{name.split('~')[-1]}.json")
         assert blocks()[command] == recorded.replace("host.json.gz", "host.json")
+    programs = {
+        "audit diff laptop.json server.json": "steps~mkl=variables.MKL_CBWR",
+        "audit diff laptop-operators.json server-operators.json": "operators~mkl=variables.MKL_CBWR",
+    }
+    for command, name in programs.items():
+        recorded = (golden / f"program {name}.txt").read_text("utf-8")
+        _, _, mine, its = command.split()
+        recorded = recorded.replace(f"'{name}.json.gz'", its).replace(f"{name.split('~')[0]}.json.gz", mine)
+        assert blocks()[command] == recorded
     assert blocks()["audit diff nodes"] == (golden / "many.txt").read_text("utf-8")
 
 

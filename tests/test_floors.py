@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 STDLIB = set(sys.stdlib_module_names)
-FRAMEWORKS = {"numpy", "threadpoolctl", "pynvml", "psutil"}
+FRAMEWORKS = {"numpy", "torch", "jax", "threadpoolctl", "pynvml", "psutil"}
 OWNERS = {"threadpoolctl": {"environment/blas.py", "calls.py"}, "pynvml": {"environment/gpu.py"}}
 
 

@@ -30,6 +30,8 @@ def test_only_the_three_packages_reach_the_wheel(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"audit", "probes", "reports"}
     assert {"reports/catalogue.json", "reports/schema.json", "audit/cli.py", "probes/bootstrap.py"} <= set(names)
+    pages = {f"reports/render/html/{name}" for name in ("page.html", "blocks.html", "page.css", "page.js")}
+    assert {*pages, "reports/render/plot.css"} <= set(names)
     assert [name for name in names if name.endswith("LICENSE")]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from audit.causes.effect import shown
 from audit.causes.laboratory import OPERATORS, Given, Laboratory, Under, results
 from audit.causes.settings import BY_NAME
 from audit.compare.side import Measured
@@ -48,9 +49,10 @@ class Run:
 @dataclass
 class Bench:
     """Everything that was run on one machine, by settings. wanted: what it repeats as it is, by name; works: what all
-    this is about, jobs, or the battery where there are none."""
+    this is about, jobs, or the battery where there are none; rounds: how often every setting is run."""
 
     laboratory: Laboratory
+    rounds: int = ROUNDS
     runs: dict[_Key, list[Run]] = field(default_factory=dict)
     wanted: dict[str, str] = field(default_factory=dict)
     nondeterministic: list[str] = field(default_factory=list)
@@ -77,6 +79,11 @@ class Bench:
         if not self.wanted and not self.nondeterministic:
             raise NothingToVary("nothing to vary: as it is this interpreter gives no result")
         self._keep(Under(), given)
+
+    @property
+    def least(self) -> float:
+        """Seconds that the works took at least, as it is."""
+        return self._seconds(self.of({})[0])
 
     @property
     def works(self) -> list[str]:
@@ -146,7 +153,7 @@ class Bench:
     def timed(self) -> None:
         """All rounds were run: work out how far its timings as it is lie apart, the best of each block."""
         usual = [self._seconds(one) for one in self.of({})[1:]]
-        blocks = len(usual) // ROUNDS
+        blocks = len(usual) // self.rounds
         best = [min(usual[block::blocks]) for block in range(blocks)] if blocks > 1 else usual
         self.noise = round(max(best) / min(best), 2) if all(best) and len(best) > 1 else None
 
@@ -159,11 +166,6 @@ def _lacks(child: Child) -> str:
     jobs = any(work != OPERATORS for work in child.works)
     failed = {name: why for name, why in child.failed.items() if name.startswith("job ") or not jobs}
     return child.died or next((f"{name}: {why}" for name, why in failed.items()), "")
-
-
-def shown(value: object) -> str:
-    """A fact in effect in a few words."""
-    return (" ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
 def _key(values: Values) -> _Key:

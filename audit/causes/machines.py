@@ -6,12 +6,17 @@ import re
 from dataclasses import dataclass, field
 
 from audit.causes import settings
-from audit.causes.settings import BY_NAME, LEVELS, SETTINGS, Values
+from audit.causes.extensions import LEVELS, cpu
+from audit.causes.settings import BY_NAME, SETTINGS, Values
 from audit.compare.side import Measured
 
 AS_IS = "this machine as it is"
 
-_ALSO = {"OPENBLAS_NUM_THREADS": ("OMP_NUM_THREADS", "GOTO_NUM_THREADS")}
+_ALSO = {
+    "OPENBLAS_NUM_THREADS": ("OMP_NUM_THREADS", "GOTO_NUM_THREADS"),
+    "MKL_NUM_THREADS": ("OMP_NUM_THREADS",),
+    "ONEDNN_MAX_CPU_ISA": ("DNNL_MAX_CPU_ISA",),
+}
 """Other variables that decide the same, where a person has set one of them."""
 
 
@@ -51,31 +56,23 @@ class Possible:
 def possible(here: Measured) -> Possible:
     """What this side can be made to be."""
     kept = _kept(here)
-    alone = [
-        Candidate({one.name: plain(value)}) for one in SETTINGS if one.name not in kept for value in one.values(here)
-    ]
+    alone = [Candidate({one.name: value}) for one in SETTINGS if one.name not in kept for value in one.values(here)]
     # A library takes no fewer threads than one, so every machine can be told to use one.
-    threads = next(
-        (one.values for one in alone for name, value in one.values.items() if _is_threads(name) and value == "1"), {}
-    )
+    threads = {name: value for one in alone for name, value in one.values.items() if _is_threads(name) and value == "1"}
     return Possible(alone, list(_levels(here, kept)), threads, kept)
 
 
 def _is_threads(name: str) -> bool:
-    return BY_NAME[name].fact == "blas.threads" and BY_NAME[name].how == "variable"
-
-
-def plain(value: str) -> str:
-    """A value without spaces, so that one line NAME=VALUE means the same to a shell, to env and in an env file, which
-    knows no quotes. numpy takes commas as well (npy_cpu_features.c: the delimiters are ", \\t\\v\\r\\n\\f")."""
-    return value.replace(" ", ",")
+    return BY_NAME[name].fact in ("blas.threads", "torch.threads", "xla.threads") and BY_NAME[name].how == "variable"
 
 
 def _kept(here: Measured) -> Values:
     """The variables of the table that are set already, with their values; for one that is decided by another variable,
-    that one's."""
+    that one's. Only of what is in effect here: a library that was not loaded is not varied either."""
     found = {}
     for one in SETTINGS:
+        if here.fact(one.fact) is None:
+            continue
         for name in (one.name, *_ALSO.get(one.name, ())):
             value = here.fact(f"variables.{name}") if one.how == "variable" else None
             if value is not None and one.name not in found:
@@ -87,9 +84,9 @@ def _levels(here: Measured, kept: Values) -> list[Candidate]:
     """The CPUs below this one, downwards. Two that mean the same to every library are one."""
     found: list[Candidate] = []
     for name, left in LEVELS.items():
-        wanted = {key: plain(value) for key, value in settings.level(here, left).items()}
-        values = {key: _added(plain(kept.get(key, "")), value) for key, value in wanted.items()}
-        if not values or settings.cpu(here) <= left or any(values == one.values for one in found):
+        wanted = settings.level(here, left)
+        values = {key: _added(kept.get(key, ""), value) for key, value in wanted.items()}
+        if not values or cpu(here) <= left or any(values == one.values for one in found):
             continue
         stuck = [key for key in wanted if key in kept and not (_is_mask(here, key) and _MASK.fullmatch(kept[key]))]
         found.append(Candidate(values, name, f"{stuck[0]}={kept[stuck[0]]} is set already" if stuck else ""))
@@ -105,7 +102,12 @@ def _is_mask(here: Measured, name: str) -> bool:
 
 
 def _added(own: str, value: str) -> str:
-    """A mask beside one that is set already. glibc has several tunables in one variable, and words behind their "="."""
+    """A mask beside one that is set already. glibc has several tunables in one variable, and words behind their "=".
+
+    Without spaces, so that one line NAME=VALUE means the same to a shell, to env and in an env file, which knows no
+    quotes; who has set numpy's may have used them (npy_cpu_features.c: the delimiters are ", \\t\\v\\r\\n\\f").
+    """
+    own = own.replace(" ", ",")
     tunable, equals, words = value.partition("=")
     if not own or not equals:
         return ",".join(filter(None, (own, value)))

@@ -6,8 +6,10 @@ import shlex
 from collections.abc import Sequence
 
 from audit.causes import settings
+from audit.compare.programs import recorded, window
 from audit.compare.side import Measured, Outline
 from reports.comparison import Cause, Results
+from reports.programs import explaining, is_operator, is_program, kind
 
 _FEW = 8
 """More files than this are not spelled out in a command to copy."""
@@ -25,6 +27,8 @@ def after_diff(
     pair: the two sides that the first cause is about. typed: the reports as they were named.
     """
     share = _to_share(typed or [side.file for side in sides])
+    if any(is_program(job.name) for job in found.jobs) and pair:
+        return _of_program(found, causes, pair) or share
     if found.verdict == "diverged" and causes and pair:
         first = [cause for cause in causes if cause.labels == causes[0].labels]
         return _proof(*pair, first) or share
@@ -34,6 +38,55 @@ def after_diff(
         unmeasured = [side.label for side in sides if not side.runs]
         return f"on {unmeasured[0] if unmeasured else 'each machine'}:  audit run -o FILE"
     return share
+
+
+COMMAND = "-- YOUR COMMAND"
+"""A program's command line is in no report."""
+
+
+def _of_program(found: Results, causes: list[Cause], pair: tuple[Measured, Measured]) -> str:
+    """What brings a person nearer to why the program parts: another recording of it, or the proof."""
+    first = found.first_divergence
+    job = next(job for job in found.jobs if is_program(job.name))
+    if found.verdict == "not-comparable":
+        return _as_the_other(job.name, *pair)
+    if found.verdict == "nondeterministic":
+        return f"on the machine that does not repeat itself:  {_record(job.steps, '--repeat 3')}"
+    if found.verdict != "diverged" or first is None or first.step is None or not is_program(first.job):
+        return ""
+    of_pair = [cause for cause in causes if cause.labels == first.labels]
+    mine = explaining(of_pair, first)
+    steps = first.step + 1
+    if of_pair and not of_pair[0].components:
+        return f"on both, with one and the same program:  {_record(steps)}"
+    if any(cause.root == "python.hash_seed" for cause in mine) and not _proof(*pair, mine):
+        return f"on both:  PYTHONHASHSEED=0 {_record(steps)}"
+    if any((cause.root or "").startswith("program.") for cause in mine):
+        return f"on both, run alike:  {_record(steps)}"
+    if kind(first) in ("data", "random"):
+        return _proved(pair, mine) or f"on both, seeded and sorted:  {_record(steps)}"
+    begin, end = window(pair[0].jobs[first.job])
+    if not is_operator(first.operator) and not begin <= first.step < end:  # a framework can be seen no closer
+        return f"on both:  {_record(steps, f'--trace operators --window {first.step}:{steps}')}"
+    return _proved(pair, mine)
+
+
+def _record(steps: int, how: str = "") -> str:
+    return f"audit run --steps {steps} {how}{' ' if how else ''}-o NAME.json {COMMAND}"
+
+
+def _proved(pair: tuple[Measured, Measured], causes: list[Cause]) -> str:
+    known = [cause for cause in causes if cause.root is not None]
+    proof = _proof(*pair, known) if known else ""
+    command, remark, again = proof.partition("    # ")
+    return f"{command} {COMMAND}{remark}{again}" if "audit reproduce" in command else proof
+
+
+def _as_the_other(name: str, a: Measured, b: Measured) -> str:
+    """How the second side is recorded as the first one was."""
+    if name not in a.jobs or name not in b.jobs:
+        return ""
+    return f"on {b.label}:  audit run {recorded(a.jobs[name])} -o NAME.json {COMMAND}"
 
 
 def _proof(a: Measured, b: Measured, causes: list[Cause]) -> str:

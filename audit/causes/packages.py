@@ -7,22 +7,22 @@ that comes from is the business of whoever runs the auditor.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from audit.compare.side import Measured
+from reports.render.pages.words import listed
 
-_FACT = re.compile(r"packages\.([a-z0-9](?:[a-z0-9-]{0,98}[a-z0-9])?)\.version")
-"""Of a package, by its name as PEP 503 normalises it."""
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,98}[a-z0-9])?")
+"""A package's name as PEP 503 normalises it."""
 
-_VERSION = re.compile(
+VERSION = re.compile(
     r"(?P<release>\d{1,8}(?:\.\d{1,8}){0,5})(?:(?:a|b|rc)\d{1,4})?(?:\.post\d{1,4})?"
     r"(?:\+[a-z0-9]{1,32}(?:\.[a-z0-9]{1,32}){0,3})?",
     re.ASCII,
 )
 """A version as PEP 440 normalises it, without epochs and development releases, which no index keeps."""
 
-_NAMED = 3
+_FACT = re.compile(rf"packages\.({NAME.pattern})\.version")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def differing(here: Measured, there: Measured) -> Differing:
     for name in sorted(mine.keys() & its.keys()):
         if _same(mine[name], its[name]):
             continue
-        if not _VERSION.fullmatch(its[name]):
+        if not VERSION.fullmatch(its[name]):
             refused[name] = "what the report gives as its version is no release"
         elif there.fact(f"packages.{name}.editable") is True:
             refused[name] = f"{its[name]} is a working tree there"
@@ -60,7 +60,7 @@ def rebuilt(here: Measured, there: Measured) -> list[str]:
         one, two = (side.fact(f"packages.{name}.record") for side in (here, there))
         if mine[name] == its[name] and one and one != two:
             names.append(name)
-    return [f"of the same version but not shown to be the same build: {_few(names)}"] if names else []
+    return [f"of the same version but not shown to be the same build: {listed(sorted(names))}"] if names else []
 
 
 def _versions(side: Measured) -> dict[str, str]:
@@ -73,7 +73,7 @@ def _same(one: str, two: str) -> bool:
 
 
 def _key(version: str) -> str:
-    match = _VERSION.fullmatch(version)
+    match = VERSION.fullmatch(version)
     if match is None:
         return version
     release = match["release"]
@@ -91,10 +91,4 @@ def _other_python(here: Measured, there: Measured) -> list[str]:
 
 def _one_sided(mine: dict[str, str], its: dict[str, str]) -> list[str]:
     told = [("only in the report", its.keys() - mine.keys()), ("only here", mine.keys() - its.keys())]
-    return [f"packages that are {where}, not tried: {_few(names)}" for where, names in told if names]
-
-
-def _few(names: Iterable[str]) -> str:
-    found = sorted(names)
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return ", ".join(found[:_NAMED]) + more
+    return [f"packages that are {where}, not tried: {listed(sorted(names))}" for where, names in told if names]

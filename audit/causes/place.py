@@ -66,6 +66,8 @@ def chosen(options: argparse.Namespace, there: Measured, notify: Notify) -> Plac
                 return _inside(client, found, image.name(found), there, options, notify)
             notes.append(image.lacking(there))
     one = asked.host(options)
+    if one.missing:
+        raise AuditError(f"cannot start {options.program[0]}: {one.missing}")
     environments = None
     if options.packages:
         assert isinstance(one.target, PrefixTarget)

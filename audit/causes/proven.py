@@ -5,20 +5,17 @@ A saved reproduction is untrusted: its verdict is worked out again from its dige
 
 from __future__ import annotations
 
-import re
-
 from msgspec.structs import replace
 
 from audit.causes import settings
 from audit.causes.laboratory import results
+from audit.causes.packages import NAME, VERSION
+from audit.compare.programs import cut
 from audit.compare.side import Measured, Side
 from audit.errors import AuditError, ReportError
 from reports import codec, proof
 from reports.comparison import Cause, Comparison
 from reports.reproduction import Reproduction
-
-_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_VERSION = re.compile(r"[0-9][A-Za-z0-9.!+_-]{0,49}")
 
 
 def read(path: str) -> Reproduction:
@@ -38,8 +35,8 @@ def check(path: str, found: Reproduction) -> None:
     under = [(one.settings, one.packages) for one in found.children] + [(found.settings, found.packages)]
     for values, packages in under:
         unknown = [name for name in values if name not in settings.BY_NAME]
-        unknown += [name for name in packages if not _PACKAGE.fullmatch(name)]
-        unknown += [version for version in packages.values() if not _VERSION.fullmatch(version)]
+        unknown += [name for name in packages if not NAME.fullmatch(name)]
+        unknown += [version for version in packages.values() if not VERSION.fullmatch(version)]
         if unknown:
             raise ReportError(f"{path}: no reproduction of ours: {unknown[0][:40]!r} is nothing that it could have set")
 
@@ -74,15 +71,13 @@ def _is_here(side: Measured, found: Reproduction) -> bool:
     as_it_was = next((child for child in found.children if not child.settings and not child.packages), None)
     if as_it_was is None:
         return False
-    mine = results(side)
+    mine = results(cut(side, found.steps) if found.steps else side)
     return {name: mine.get(name) for name in found.wanted} == {**found.wanted, **as_it_was.changed}
 
 
 def _proven(cause: Cause, found: Reproduction, here: str) -> Cause:
     """A cause whose components the proof's settings decide, or that is a package which it is about."""
-    own = {
-        name: value for name, value in found.settings.items() if settings.BY_NAME[name].component in cause.components
-    }
+    own = {name: value for name, value in found.settings.items() if settings.BY_NAME[name].decides(cause.components)}
     package = (cause.root or "").removeprefix("packages.").removesuffix(".version")
     if not own and package not in found.packages:
         return cause

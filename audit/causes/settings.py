@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from audit.causes import pytorch, xla
+from audit.causes.extensions import LEVELS, NEWEST, cpu, extensions, listed
+from audit.causes.extensions import level as level_of
 from audit.compare.side import Measured
 
 Values = dict[str, str]
@@ -28,8 +31,9 @@ class Setting:
     how: a `variable` stands in the environment before the interpreter starts, a `call` is made in the process.
     fact: the fact in effect that it decides. derive: from (the value wanted, the one here, this side) to the setting's
     value; None where this side cannot be made to do that. values: those possible here, nearest to the usual first.
-    stands_for: the machine that a value imitates, in words. code: the lines of a call. library: of BLAS, on both sides.
-    of_cpu: it imitates another CPU, which works downwards only.
+    stands_for: the machine that a value imitates, in words. under: from (this side, vector extensions) to the value
+    under which it uses no more than these; None where it does not anyway. code: the lines of a call. library: of BLAS,
+    on both sides. of_cpu: it imitates another CPU, which works downwards only. also: other components that it decides.
     """
 
     name: str
@@ -40,24 +44,19 @@ class Setting:
     values: Callable[[Measured], list[str]]
     stands_for: Callable[[str], str]
     source: str
+    under: Callable[[Measured, frozenset[str]], str | None] | None = None
     code: str = ""
     library: str = ""
     of_cpu: bool = False
+    also: tuple[str, ...] = ()
 
+    def decides(self, components: Collection[str]) -> bool:
+        """Whether it pins one of these."""
+        return not {self.component, *self.also}.isdisjoint(components)
 
-# What vector extensions mean to each library. There are four that a numeric library chooses code by.
-
-LEVELS: dict[str, frozenset[str]] = {
-    "a CPU without AVX-512": frozenset({"avx2", "fma", "avx"}),
-    "a CPU without AVX2 and FMA": frozenset({"avx"}),
-    "a CPU without AVX": frozenset(),
-}
-"""The extensions that are left on each level below the newest, downwards (x86-64-v3, Sandy Bridge, x86-64-v2)."""
-
-_NEWEST = frozenset({"avx512", "avx2", "fma", "avx"})
 
 _KERNELS = {
-    "SkylakeX": _NEWEST,
+    "SkylakeX": NEWEST,
     "Haswell": LEVELS["a CPU without AVX-512"],
     "Sandybridge": frozenset({"avx"}),
     "Nehalem": frozenset(),
@@ -68,36 +67,9 @@ _KERNELS = {
 _SAME_CODE = {"Zen": "Haswell", "Cooperlake": "SkylakeX", "SapphireRapids": "SkylakeX"}
 """Kernels that compute like another one in everything that the battery tries."""
 
-_FEATURES = (
-    (re.compile(r"avx512\w*|x86_v4", re.IGNORECASE), _NEWEST),
-    (re.compile(r"x86_v3", re.IGNORECASE), LEVELS["a CPU without AVX-512"]),
-    (re.compile(r"avx2|avx2_\w+", re.IGNORECASE), frozenset({"avx2", "avx"})),
-    (re.compile(r"fma[34]?|fma_usable", re.IGNORECASE), frozenset({"fma", "avx"})),
-    (re.compile(r"avx|f16c|xop", re.IGNORECASE), frozenset({"avx"})),
-)
-"""What a feature needs, by the names that CPUs, numpy and glibc have for it. Those of a numpy before 2.4 are single
-features (AVX2, FMA3, AVX512_SKX), those of a later one are levels (X86_V3, X86_V4)."""
-
-
-def extensions(names: Iterable[object]) -> frozenset[str]:
-    """The vector extensions that features, by anybody's names, need."""
-    found: frozenset[str] = frozenset()
-    for name in names:
-        found |= next((needs for pattern, needs in _FEATURES if pattern.fullmatch(str(name))), frozenset())
-    return found
-
-
-def cpu(side: Measured) -> frozenset[str]:
-    """The vector extensions of a side's CPU."""
-    return extensions(_list(side.fact("cpu.flags")))
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
-
 
 def _level_of_kernel(value: str) -> str:
-    return next((level for level, left in LEVELS.items() if left == _KERNELS.get(value)), "")
+    return level_of(_KERNELS.get(value))
 
 
 def _level_of_disabled(value: str) -> str:
@@ -136,10 +108,28 @@ def _cpus(here: Measured) -> int:
 
 
 def _counts(here: Measured) -> list[str]:
-    if here.fact("blas.implementation") != "openblas":
-        return []
+    return _powers(here, "blas.threads") if here.fact("blas.implementation") == "openblas" else []
+
+
+def _powers(here: Measured, fact: str) -> list[str]:
+    """Other numbers of threads, powers of two; none where the fact is not known."""
+    have = here.fact(fact)
     powers = [1 << n for n in range(10) if 1 << n <= _cpus(here)]
-    return [str(count) for count in powers if count != here.fact("blas.threads")]
+    return [str(count) for count in powers if count != have] if have is not None else []
+
+
+def _count_of_torch(mkl: bool) -> Callable[[object, object, Measured], str | None]:
+    """mkl: for torch that calls MKL, and takes its number of threads for its own; or for one that does not."""
+    return lambda wanted, have, here: _count(wanted, have, here) if _calls_mkl(here) is mkl else None
+
+
+def _counts_of_torch(mkl: bool) -> Callable[[Measured], list[str]]:
+    return lambda here: _powers(here, "torch.threads") if _calls_mkl(here) is mkl else []
+
+
+def _calls_mkl(here: Measured) -> bool | None:
+    """Whether torch calls MKL; None where no torch computed."""
+    return here.fact("mkl.version") is not None if here.fact("torch.threads") is not None else None
 
 
 def _seed(wanted: object, have: object, here: Measured) -> str | None:
@@ -171,13 +161,33 @@ def _tunables(wanted: object, have: object, here: Measured) -> str | None:
 
 def _masks(fact: str, value: Callable[[object, object, Measured], str | None]) -> Callable[[Measured], list[str]]:
     """Every level below what is in effect, each as the value that leaves what it has."""
+    under = _mask_under(fact, value)
 
     def values(here: Measured) -> list[str]:
-        have = _list(here.fact(fact))
-        made = [value([one for one in have if extensions([one]) <= left], have, here) for left in LEVELS.values()]
+        made = [under(here, left) for left in LEVELS.values()]
         return list(dict.fromkeys(filter(None, made)))
 
     return values
+
+
+def _kernel_under(here: Measured, left: frozenset[str]) -> str | None:
+    kernel = str(here.fact("blas.kernel"))
+    needs = _KERNELS.get(_SAME_CODE.get(kernel, kernel), frozenset())
+    if here.fact("blas.implementation") != "openblas" or needs <= left:
+        return None
+    return next(name for name, needs in _KERNELS.items() if needs <= left)
+
+
+def _mask_under(
+    fact: str, value: Callable[[object, object, Measured], str | None]
+) -> Callable[[Measured, frozenset[str]], str | None]:
+    """The mask that leaves no more than these extensions."""
+
+    def under(here: Measured, left: frozenset[str]) -> str | None:
+        have = listed(here.fact(fact))
+        return value([one for one in have if extensions([one]) <= left], have, here) if have else None
+
+    return under
 
 
 def _flushed(wanted: object, have: object, here: Measured) -> str | None:
@@ -195,7 +205,8 @@ def _threads(value: str) -> str:
 SETTINGS = (
     Setting(
         "OPENBLAS_CORETYPE", "variable", "blas", "blas.kernel", _kernel, _kernels, _level_of_kernel,
-        "OpenBLAS, driver/others/dynamic.c: force_coretype", library="openblas", of_cpu=True,
+        "OpenBLAS, driver/others/dynamic.c: force_coretype", _kernel_under, library="openblas",
+        of_cpu=True,
     ),
     Setting(
         "OPENBLAS_NUM_THREADS", "variable", "blas", "blas.threads", _count, _counts, _threads,
@@ -209,12 +220,49 @@ SETTINGS = (
     Setting(
         "NPY_DISABLE_CPU_FEATURES", "variable", "numpy", "numpy.simd_found", _disabled,
         _masks("numpy.simd_found", _disabled), _level_of_disabled,
-        "numpy, CPU/SIMD optimizations: runtime dispatch", of_cpu=True,
+        "numpy, CPU/SIMD optimizations: runtime dispatch", _mask_under("numpy.simd_found", _disabled), of_cpu=True,
     ),
     Setting(
         "GLIBC_TUNABLES", "variable", "libm", "libm.features", _tunables,
         _masks("libm.features", _tunables), _level_of_disabled,
-        "glibc manual, Hardware Capability Tunables", of_cpu=True,
+        "glibc manual, Hardware Capability Tunables", _mask_under("libm.features", _tunables), of_cpu=True,
+    ),
+    Setting(
+        "ATEN_CPU_CAPABILITY", "variable", "aten", "aten.capability", pytorch.code, pytorch.codes,
+        pytorch.level_of_code, "PyTorch, aten/src/ATen/native/DispatchStub.cpp: compute_cpu_capability",
+        pytorch.code_under, of_cpu=True,
+    ),
+    Setting(
+        "ONEDNN_MAX_CPU_ISA", "variable", "onednn", "onednn.isa", pytorch.isa, pytorch.isas, pytorch.level_of_isa,
+        "oneDNN, CPU Dispatcher Control; XLA has one inside, too", pytorch.isa_under, of_cpu=True, also=("xla",),
+    ),
+    Setting(
+        "MKL_CBWR", "variable", "mkl", "mkl.mode", pytorch.mode, pytorch.modes, lambda value: "",
+        "oneMKL, Conditional Numerical Reproducibility; another maker's processor has AUTO and COMPATIBLE only",
+        pytorch.mode_under,
+    ),
+    Setting(
+        "MKL_NUM_THREADS", "variable", "aten", "torch.threads", _count_of_torch(mkl=True), _counts_of_torch(mkl=True),
+        _threads, "PyTorch, aten/src/ATen/ParallelOpenMP.cpp: init_num_threads; ahead of OMP_NUM_THREADS, and of torch "
+        "alone", also=("onednn", "mkl"),
+    ),
+    Setting(
+        "OMP_NUM_THREADS", "variable", "aten", "torch.threads", _count_of_torch(mkl=False),
+        _counts_of_torch(mkl=False), _threads, "OpenMP; for PyTorch without MKL", also=("onednn",),
+    ),
+    Setting(
+        "torch_threads", "call", "aten", "torch.threads", _more, lambda here: [], _threads,
+        "torch.set_num_threads, which takes more than there are CPUs",
+        code="import torch; torch.set_num_threads({value})", also=("onednn", "mkl"),
+    ),
+    Setting(
+        "XLA_FLAGS", "variable", "xla", "xla.features", xla.isa, xla.isas, xla.level_of_isa,
+        "XLA, debug_options_flags.cc: xla_cpu_max_isa; read when the first computation starts",
+        xla.isa_under, of_cpu=True,
+    ),
+    Setting(
+        "NPROC", "variable", "xla", "xla.threads", xla.threads, lambda here: _powers(here, "xla.threads"), _threads,
+        "XLA, cpu_client.cc: DefaultThreadPoolSize",
     ),
     Setting(
         "PYTHONHASHSEED", "variable", "ordering", "python.hash_seed", _seed, lambda here: ["0"],
@@ -249,7 +297,7 @@ def derive(here: Measured, there: Measured, components: list[str]) -> Values:
             continue
         wanted, have = there.fact(setting.fact), here.fact(setting.fact)
         libraries = {side.fact("blas.implementation") for side in (here, there)} if setting.library else set()
-        if setting.component in components and wanted != have and libraries <= {setting.library}:
+        if setting.decides(components) and wanted != have and libraries <= {setting.library}:
             value = setting.derive(wanted, have, here)
             if value is not None:
                 found[setting.name] = value
@@ -258,7 +306,7 @@ def derive(here: Measured, there: Measured, components: list[str]) -> Values:
 
 def others(here: Measured, component: str) -> list[Values]:
     """Every value of every setting of a component that is possible here, one setting at a time."""
-    return [{one.name: value} for one in SETTINGS if one.component == component for value in one.values(here)]
+    return [{one.name: value} for one in SETTINGS if one.decides([component]) for value in one.values(here)]
 
 
 def downwards(here: Measured, there: Measured) -> bool:
@@ -269,18 +317,8 @@ def downwards(here: Measured, there: Measured) -> bool:
 
 def level(side: Measured, left: frozenset[str]) -> Values:
     """The variables under which a side uses no vector extension but those that are left."""
-    found: Values = {}
-    kernel = str(side.fact("blas.kernel"))
-    needs = _KERNELS.get(_SAME_CODE.get(kernel, kernel), frozenset())
-    if side.fact("blas.implementation") == "openblas" and not needs <= left:
-        found["OPENBLAS_CORETYPE"] = next(name for name, needs in _KERNELS.items() if needs <= left)
-    for setting in SETTINGS:
-        have = _list(side.fact(setting.fact))
-        if setting.stands_for is _level_of_disabled and have:
-            value = setting.derive([one for one in have if extensions([one]) <= left], have, side)
-            if value:
-                found[setting.name] = value
-    return found
+    found = {setting.name: setting.under(side, left) for setting in SETTINGS if setting.under}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def variables(values: Values) -> Values:

@@ -8,37 +8,52 @@ said: it is no setting that changes nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from audit.causes import settings
-from audit.causes.bench import ROUNDS, TOGETHER, Bench, Run, shown
+from audit.causes.bench import ROUNDS, TOGETHER, Bench, Run
+from audit.causes.effect import effect, libraries
 from audit.causes.laboratory import OPERATORS, Laboratory
 from audit.causes.machines import Candidate, Possible, possible
 from audit.causes.pins import Pins, pin
 from audit.causes.settings import BY_NAME, Values
 from audit.compare import engine
-from audit.compare.side import Measured
 from audit.errors import DIFFERS, INCOMPLETE, SAME
 from reports.comparison import FirstDivergence
 from reports.variation import FORMAT, VERSION, Spread, Variation, Varied, VariedJob
 
+NO_PINS = "not searched, for that runs your program many more times: --pins FILE does"
 
-def vary(laboratory: Laboratory, jobs: tuple[str, ...] | None, battery: bool = True) -> Variation:
+
+def vary(
+    laboratory: Laboratory,
+    jobs: tuple[str, ...] | None,
+    battery: bool = True,
+    pinning: bool = True,
+    announce: Callable[[int, float], None] = lambda runs, seconds: None,
+) -> Variation:
     """Everything that the machine can be made to be. jobs: None for all that this interpreter can run.
 
+    A person's own program takes long: it is run once under each setting, so that nothing is said of its speed. pinning:
+    search pins, too. announce: is told how many more runs that takes without the pins, and how long one takes.
     Raises NothingToVary, and TargetError if the machine cannot be measured as it is.
     """
-    bench = Bench(laboratory)
+    bench = Bench(laboratory, rounds=1 if laboratory.program else ROUNDS)
     bench.begin(jobs, battery)  # an interruption before its end leaves nothing to tell
     every, pins, interrupted = possible(bench.here), Pins(), False
+    distinct = len(_distinct([*every.alone, *every.levels]))
+    announce((distinct + -(-distinct // TOGETHER)) * bench.rounds + len(every.crossed), bench.least)
     try:
         _run(bench, [*every.alone, *every.levels])
         for done, one in enumerate(
             every.crossed, 1
         ):  # what both change is known; only that it is so of the jobs is not
             bench.run(one.values, f"with 1 CPU, {done} of {len(every.crossed)}", battery=not bench.jobs)
-        pin(bench, every, pins)
+        if pinning:
+            pin(bench, every, pins)
+        else:
+            pins.reason = NO_PINS
     except KeyboardInterrupt:
         interrupted = True
     return _variation(bench, every, pins, interrupted)
@@ -46,17 +61,22 @@ def vary(laboratory: Laboratory, jobs: tuple[str, ...] | None, battery: bool = T
 
 def _run(bench: Bench, candidates: list[Candidate]) -> None:
     """All of them in rounds, so that what the machine does meanwhile falls upon all; the battery in the first."""
-    distinct = {frozenset(one.values.items()): one for one in candidates if not one.impossible}.values()
-    for number in range(ROUNDS):
+    distinct = _distinct(candidates)
+    for number in range(bench.rounds):
         done = 0
         for some in _some(distinct):
-            bench.run({}, f"as it is, round {number + 1} of {ROUNDS}")
+            bench.run({}, f"as it is, round {number + 1} of {bench.rounds}")
             for one in some:
                 done += 1
                 if not bench.failed(one.values):
-                    words = f"setting {done} of {len(distinct)}, round {number + 1} of {ROUNDS}"
+                    words = f"setting {done} of {len(distinct)}, round {number + 1} of {bench.rounds}"
                     bench.run(one.values, words, battery=number == 0, timed=True)
     bench.timed()
+
+
+def _distinct(candidates: list[Candidate]) -> list[Candidate]:
+    """Those that can be run, of equal ones the last."""
+    return [*{frozenset(one.values.items()): one for one in candidates if not one.impossible}.values()]
 
 
 def _some(candidates: Iterable[Candidate]) -> Iterator[list[Candidate]]:
@@ -87,7 +107,7 @@ def _variation(bench: Bench, every: Possible, pins: Pins, interrupted: bool) -> 
         nondeterministic=bench.nondeterministic,
         skipped=bench.skipped,
         noise=bench.noise,
-        validity=_validity(bench.here),
+        validity=libraries(bench.here),
         interrupted=interrupted,
         exit=_exit(rows, bench, interrupted),
     )
@@ -106,7 +126,6 @@ def _varied(bench: Bench, candidate: Candidate) -> Varied:
     """What one of them came to."""
     values = candidate.values
     runs = [one for one in bench.of(values) if one.side]
-    effect = _effect(values, runs[0].side) if runs and runs[0].side else ""
     reason = candidate.impossible or bench.failed(values) or bench.refused(values)
     changed, unsteady = _changed(bench, runs), _unsteady(bench, runs)
     differs = bool(changed or unsteady)
@@ -123,7 +142,7 @@ def _varied(bench: Bench, candidate: Candidate) -> Varied:
         changed=[] if reason else changed,
         operators=[] if reason else _operators(bench, runs),
         loss_last={} if reason else _losses(runs),
-        effect=effect,
+        effect=effect(values, runs[0].side if runs else None),
         reason=reason,
         unsteady=[] if reason else unsteady,
     )
@@ -165,14 +184,6 @@ def _losses(runs: list[Run]) -> dict[str, float]:
     return {name: loss for name, loss in found.items() if loss is not None and math.isfinite(loss)}
 
 
-def _effect(values: Values, side: Measured | None) -> str:
-    """The facts in effect that the settings decide: "blas.kernel Haswell"."""
-    if side is None:
-        return ""
-    facts = dict.fromkeys(BY_NAME[name].fact for name in values)
-    return ", ".join(f"{fact} {shown(side.fact(fact))}" for fact in facts)
-
-
 def _spreads(bench: Bench, rows: list[Varied]) -> Iterator[tuple[str, Spread]]:
     """What the final losses came to, as it is and under everything that was in effect."""
     usual = _losses(bench.of({}))
@@ -197,15 +208,3 @@ def _learned(bench: Bench, name: str, values: Values) -> bool:
     side = bench.of(values)[0].side
     outcome = side.jobs[name].outcome if side else None
     return bool(outcome and outcome.learned)
-
-
-def _validity(here: Measured) -> list[str]:
-    """The libraries whose code this chooses between: with others it has to be measured again."""
-    openblas = here.fact("blas.implementation") == "openblas"
-    named = (
-        ("OpenBLAS", here.fact("blas.version") if openblas else None),
-        ("numpy", here.fact("numpy.version")),
-        (str(here.fact("libc.name")), here.fact("libc.version")),
-        ("Python", here.fact("python.version")),
-    )
-    return [f"{name} {version}" for name, version in named if version]

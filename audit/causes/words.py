@@ -9,21 +9,24 @@ from audit.causes.attribute import Explanation
 from audit.compare.side import Measured
 from reports.catalogue import Catalogue, Component
 from reports.comparison import Evidence, FactDifference
+from reports.render.pages.words import joined
 from reports.report import Value
 
-_LONGEST = 28
+_SHORT = 28
+"""The most characters of a value that stands between other words."""
 
 
-def value(one: Value) -> str:
-    """A fact's value in a sentence; a long one is cut."""
+def value(one: Value, longest: int = 48) -> str:
+    """A fact's value in a sentence; what is not there is said so, a long one is cut, a long list counted."""
     if one is None:
         return "not set"
     if isinstance(one, bool):
         return "on" if one else "off"
     if isinstance(one, list):
-        return f"{len(one)} items"
-    text = str(one)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+        text = " ".join(map(str, one)) or "none"
+        return text if len(text) <= longest else f"{len(one)} items"
+    text = ", ".join(f"{key} {item}" for key, item in one.items()) if isinstance(one, dict) else str(one)
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def title(explanation: Explanation, differences: dict[str, FactDifference], catalogue: Catalogue) -> str:
@@ -31,7 +34,7 @@ def title(explanation: Explanation, differences: dict[str, FactDifference], cata
     if explanation.root is None:
         return "none of the captured facts"
     difference = differences[explanation.root]
-    values = " / ".join(dict.fromkeys(value(one) for one in difference.values))
+    values = " / ".join(dict.fromkeys(value(one, _SHORT) for one in difference.values))
     return f"{_name(explanation.root, catalogue)} ({values})"
 
 
@@ -56,7 +59,9 @@ def plain(
         return f"Results of {moved} differ between {joined(labels)}, and no captured fact explains it."
     told = _told(explanation, differences)
     subject = _name(told.fact, catalogue)
-    there = joined([f"{value(one)} on {label}" for one, label in zip(told.values, labels, strict=True)])
+    there = joined([f"{value(one, _SHORT)} on {label}" for one, label in zip(told.values, labels, strict=True)])
+    if told.fact.startswith("program."):
+        return f"{_sentence(subject)} is not the same: {there}."
     if isinstance(told.values[0], list):
         there = f"not the same on {joined(labels)}"
     elif all(isinstance(one, bool) for one in told.values):
@@ -81,11 +86,6 @@ def _component(catalogue: Catalogue, name: str) -> Component:
 
 def _sentence(subject: str) -> str:
     return subject[0].upper() + subject[1:]
-
-
-def joined(items: list[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
 
 
 def evidence(

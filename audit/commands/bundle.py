@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from audit.errors import SAME, AuditError
+from audit.commands.options import writing
+from audit.errors import SAME
 
 
 def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,10 +20,8 @@ def execute(options: argparse.Namespace) -> int:
     from probes import assemble
 
     content = bundle.pyz()
-    try:
+    with writing(options.output, "-o"):
         assemble.write_bytes(options.output, content)
-    except OSError as error:
-        raise AuditError(f"cannot write {options.output}: {error.strerror or error}; name another with -o") from None
     if not options.quiet:
         print(f"Saved {options.output} ({len(content) // 1000} kB). On the other machine, nothing installed:")
         print(f"python3 {options.output} -o node.json")

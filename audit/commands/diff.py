@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from audit.commands.options import add_rendering, color, deliver
+from audit.commands.options import add_plot, add_rendering, color, deliver, deliver_plot
 
 if TYPE_CHECKING:
     from audit.compare.side import Side
@@ -30,6 +30,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument(
         "--variation", metavar="FILE", help="what audit vary --format json saved: does the gap of final losses matter?"
     )
+    add_plot(command)
     add_rendering(command)
     command.set_defaults(execute=execute)
 
@@ -54,7 +55,9 @@ def execute(options: argparse.Namespace) -> int:
         comparison = gap.beside(comparison, variation, [side.outline for side in found.sides], options.variation)
     colored = not options.output and color()
     text = render.diff(comparison, options.format, all=options.all, color=colored)
-    deliver(text, options, [side.outline.file for side in found.sides])
+    read = [side.outline.file for side in found.sides]
+    deliver_plot(comparison, options, read)
+    deliver(text, options, read)
     return comparison.exit
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from audit.errors import AuditError
 from probes.session import SECONDS_WITHOUT_PROGRESS
 
-FORMATS = ("terminal", "markdown", "json")
+if TYPE_CHECKING:
+    from reports.comparison import Comparison
+    from reports.report import Report
+
+FORMATS = ("terminal", "markdown", "html", "json")
 CHECK_FORMATS = (*FORMATS, "github", "junit", "sarif", "gitlab", "line")
 """What a check is rendered in, for CI services and other programs that read findings."""
 
@@ -20,6 +26,11 @@ def add_rendering(command: argparse.ArgumentParser, formats: Sequence[str] = FOR
     command.add_argument("--format", choices=formats, default="terminal", help="how to show it (default: terminal)")
     command.add_argument("-o", "--output", metavar="FILE", help="write it to FILE instead of standard output")
     command.add_argument("--quiet", action="store_true", help="print nothing; the exit status is the answer")
+
+
+def add_plot(command: argparse.ArgumentParser) -> None:
+    """--plot, as every command that has a picture has it."""
+    command.add_argument("--plot", metavar="FILE.svg", help="write its main picture there too, for a README")
 
 
 def add_target(command: argparse.ArgumentParser) -> None:
@@ -55,6 +66,19 @@ def deliver(text: str, options: argparse.Namespace, inputs: Sequence[str] = ()) 
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
+def deliver_plot(found: Comparison | Report, options: argparse.Namespace, inputs: Sequence[str]) -> None:
+    """Write the picture where --plot says. Raises AuditError where nothing can be drawn, or as `deliver` does."""
+    from reports import render
+
+    if not options.plot:
+        return
+    refuse_inputs(options.plot, inputs, "--plot ")
+    drawn = render.drawing(found)
+    if not drawn:
+        raise AuditError("--plot: nothing in it can be drawn; it has no results, or is of an older audit")
+    write(options.plot, drawn, "--plot")
+
+
 def refuse_inputs(path: str, inputs: Sequence[str], option: str = "") -> None:
     """Raise AuditError if `path` is one of the files that were read."""
     for name in inputs:
@@ -67,11 +91,27 @@ def color() -> bool:
     return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def write(path: str, text: str) -> None:
-    """Write a file whole or not at all. Raises AuditError naming the file."""
+def refuse_unwritable(path: str, option: str = "") -> None:
+    """Raise AuditError if a file cannot be written, before a minute of work. option: what names another one."""
     from probes import assemble
 
+    with writing(path, option):
+        assemble.check_writable(path)
+
+
+def write(path: str, text: str, option: str = "") -> int:
+    """Write a file whole or not at all; returns its bytes. Raises AuditError naming the file."""
+    from probes import assemble
+
+    with writing(path, option):
+        return assemble.write(path, text)
+
+
+@contextlib.contextmanager
+def writing(path: str, option: str = "") -> Iterator[None]:
+    """Raise AuditError, which says what cannot be written and why, for an OSError."""
     try:
-        assemble.write(path, text)
+        yield
     except OSError as error:
-        raise AuditError(f"cannot write {path}: {error.strerror or error}") from None
+        remedy = f"; name another file with {option}" if option else ""
+        raise AuditError(f"cannot write {path}: {error.strerror or error}{remedy}") from None

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from audit.commands.options import CHECK_FORMATS, add_rendering, color, refuse_inputs, write
+from audit.commands.options import CHECK_FORMATS, add_rendering, color, refuse_inputs, refuse_unwritable, write
 from audit.commands.options import deliver as deliver_text
 from audit.errors import AuditError
 
@@ -45,17 +45,12 @@ def report(text: str) -> tuple[str, str]:
 
 def ready(options: argparse.Namespace, inputs: Sequence[str] = ()) -> None:
     """Refuse, before anything is measured, files that cannot be written or that are inputs. Raises AuditError."""
-    from probes import assemble
-
     paths = [*([options.output] if options.output else []), *(path for _, path in options.reports_to)]
     for path in paths:
         refuse_inputs(path, inputs)
         if paths.count(path) > 1:
             raise AuditError(f"two outputs go to {path}; give each its own file")
-        try:
-            assemble.check_writable(path)
-        except OSError as error:
-            raise AuditError(f"cannot write {path}: {error.strerror or error}") from None
+        refuse_unwritable(path)
 
 
 def deliver(found: Check, options: argparse.Namespace, inputs: Sequence[str] = ()) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from audit.commands.options import add_rendering, add_target, color, deliver
+from probes.program.options import add_program
 
 
 def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,7 +27,8 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--all", action="store_true", help="every try, and everything that still differs")
     command.add_argument("--allow-edited", action="store_true", help="read a report that was edited after writing")
     add_rendering(command)
-    command.set_defaults(execute=execute)
+    add_program(command, trace=False)
+    command.set_defaults(execute=execute, trace=None, window=None, repeat=None)
 
 
 def execute(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 
 from audit.commands.options import FORMATS, add_target
 from probes.jobs import NAMES
+from probes.program.options import add_program
 
 JOBS = ("auto", "none", "operators", *NAMES)
 
@@ -36,9 +37,16 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--job",
         action="append",
         choices=JOBS,
-        help="auto: all that this Python can run (default); none: facts only; operators: facts and battery; or one job",
+        help="auto: all that this Python can run (default; with COMMAND: operators); none: facts only; "
+        "operators: facts and battery; or one job",
     )
-    command.add_argument("--repeat", type=_count, default=2, metavar="N", help="fresh runs of everything (default: 2)")
+    command.add_argument(
+        "--repeat", type=_count, metavar="N", help="fresh runs of everything (default: 2; with COMMAND: 1)"
+    )
+    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: run the jobs on a GPU, too")
+    command.add_argument(
+        "--deterministic", action="store_true", help="operators and jobs use torch's deterministic algorithms"
+    )
     command.add_argument("--whole-step", type=_step, metavar="N", help="keep every value of step N, for audit diff")
     command.add_argument(
         "--partial", action="store_true", help="keep what was measured when it is interrupted (exit status 3)"
@@ -46,6 +54,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--verify", action="store_true", help="check installed packages against their RECORD")
     command.add_argument("--format", choices=FORMATS, default="terminal", help="of the summary")
     command.add_argument("--quiet", action="store_true", help="no progress and no summary")
+    add_program(command)
     command.set_defaults(execute=execute)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from audit.commands.options import CHECK_FORMATS, FORMATS, add_rendering, color, deliver
+from audit.commands.options import CHECK_FORMATS, FORMATS, add_plot, add_rendering, color, deliver, deliver_plot
 from audit.errors import SAME, AuditError, ReportError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--all", action="store_true", help="every fact with its source")
     command.add_argument("--sharing", action="store_true", help="what leaves this machine if you send the file")
     command.add_argument("--allow-edited", action="store_true", help="read a report that was edited after writing")
+    add_plot(command)
     add_rendering(command, CHECK_FORMATS)
     command.set_defaults(execute=execute)
 
@@ -33,6 +34,7 @@ def execute(options: argparse.Namespace) -> int:
     from reports.checked import Check
     from reports.comparison import Comparison
     from reports.render.escape import visible
+    from reports.report import Report
     from reports.reproduction import Reproduction
     from reports.variation import Variation
 
@@ -45,12 +47,15 @@ def execute(options: argparse.Namespace) -> int:
     colored = not options.output and color()
     if not isinstance(found, Check) and options.format not in FORMATS:
         raise AuditError(f"{options.file}: only a check is shown as {options.format}; choose {', '.join(FORMATS)}")
+    if options.plot and not isinstance(found, Comparison | Report):
+        raise AuditError(f"{options.file}: --plot draws a report or a comparison; this is neither")
     if options.sharing:
         return _sharing(found, options, colored)
     if isinstance(found, Check):
         deliver(render.check(found, options.format, all=options.all, color=colored), options, [options.file])
         return found.exit
     if isinstance(found, Comparison):
+        deliver_plot(found, options, [options.file])
         deliver(render.diff(found, options.format, all=options.all, color=colored), options, [options.file])
         return found.exit
     if isinstance(found, Reproduction):
@@ -62,6 +67,7 @@ def execute(options: argparse.Namespace) -> int:
     if isinstance(found, Variation):
         deliver(render.variation(found, options.format, all=options.all, color=colored), options, [options.file])
         return found.exit
+    deliver_plot(found, options, [options.file])
     deliver(render.show(found, options.format, all=options.all, color=colored), options, [options.file])
     return verdict.status(found)
 

@@ -6,6 +6,7 @@ import argparse
 
 from audit.commands.options import add_rendering, add_target, color, deliver
 from probes.jobs import NAMES
+from probes.program.options import add_program
 
 JOBS = ("auto", "operators", *NAMES)
 
@@ -24,7 +25,8 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     command.add_argument("--all", action="store_true", help="every setting with what it changed")
     add_rendering(command)
-    command.set_defaults(execute=execute)
+    add_program(command, trace=False)
+    command.set_defaults(execute=execute, trace=None, window=None, repeat=None)
 
 
 def execute(options: argparse.Namespace) -> int:

@@ -8,11 +8,12 @@ from typing import Literal
 
 import msgspec
 
-from audit.causes import attribute, next_step, settings, words
-from audit.compare import environment, images, results
+from audit.causes import attribute, next_step, program, settings, words
+from audit.compare import agreement, course, environment, images, results, scores
 from audit.compare.groups import by_job, fullest, groups
 from audit.compare.missing import and_more, not_compared
-from audit.compare.side import Measured, Outline, Side, block
+from audit.compare.programs import aligned
+from audit.compare.side import Measured, Outline, Side, block, told
 from audit.compare.spread import Spread, only, shared, spread
 from audit.errors import DIFFERS, INCOMPLETE, SAME
 from reports import cuda, fingerprint
@@ -33,7 +34,8 @@ from reports.comparison import (
     ResultsVerdict,
     RuledOut,
 )
-from reports.comparison import Side as ComparedSide
+from reports.programs import is_program
+from reports.render.pages.words import joined
 
 FailOn = Literal["results", "numeric", "any"]
 Notify = Callable[[str, int, int], None]
@@ -42,7 +44,8 @@ Verdict = Literal["same", "differs", "not-comparable", "incomplete"]
 
 @dataclass
 class _Pair:
-    """The reference against one other side, each standing for its group."""
+    """The reference against one other side, each standing for its group. of_program: the components through which the
+    rows pass where a recorded program parts."""
 
     a: Measured
     b: Measured
@@ -51,6 +54,7 @@ class _Pair:
     differences: list[FactDifference]
     symptoms: list[attribute.Symptom]
     components: list[str]
+    of_program: set[str]
 
     @property
     def sides(self) -> tuple[Measured, Measured]:
@@ -64,8 +68,12 @@ class _Pair:
         """The first divergent row of the first job that diverged; where no job did, the first differing operator of a
         component that is a cause."""
         for one in self.partings:
-            if one.result.first_divergence:
-                return msgspec.structs.replace(one.result.first_divergence, labels=self.labels)
+            first = one.result.first_divergence
+            if first:
+                laid = [name for name in self.components if name in self.of_program and is_program(first.job)]
+                return msgspec.structs.replace(
+                    first, labels=self.labels, components=[*dict.fromkeys([*laid, *first.components])]
+                )
         if not self.battery.differing:
             return None
         of_cause = [one for operator, one in self.battery.differing if operator.component in self.components]
@@ -99,18 +107,20 @@ def compare(
     Of each group only one member is read whole.
     """
     rows = catalogue()
-    outlines = [side.outline for side in sides]
+    outlines = aligned([side.outline for side in sides])
     grouped = groups(outlines)
     whole = environment.compare(outlines, rows)
     lies = spread(whole, grouped)
     pairs = _pairs(sides, outlines, grouped, lies, rows, notify)
-    found = _results(pairs, outlines)
+    found = course.followed(_results(pairs, outlines), [pair.sides for pair in pairs])
+    found = agreement.told(found, [pairs[0].a, *(pair.b for pair in pairs)][: len(grouped)])
     explained = [_causes(pair, found, rows) for pair in pairs]
     causes = [cause for one in explained for cause in one]
     blamed = {name for cause in causes for name in cause.components}
     whole = _with_reasons(whole, found, blamed, outlines, rows)
     verdict, status = _verdict(found, whole, outlines, fail_on, left_out)
-    first = next((pair.sides for pair in pairs if causes and pair.labels == causes[0].labels), None)
+    about = [pair.sides for pair in pairs if causes and pair.labels == causes[0].labels] or [one.sides for one in pairs]
+    first = about[0] if about else None
     lacking = not_compared(
         (one for pair in pairs if pair.a.operators and pair.b.operators for one in pair.battery.not_compared),
         (parting.result for pair in pairs for parting in pair.partings),
@@ -120,7 +130,7 @@ def compare(
         format=FORMAT,
         version=VERSION,
         verdict=verdict,
-        reports=[_side(side) for side in outlines],
+        reports=[told(side) for side in outlines],
         results=found,
         environment=Environment(whole.differences, [*left_out, *lacking, *whole.not_compared], whole.same),
         causes=causes,
@@ -157,15 +167,22 @@ def _pairs(
 
 def _pair(a: Measured, b: Measured, shared: set[str], rows: Catalogue) -> _Pair:
     jobs = [name for name in a.jobs if name in b.jobs]
-    # numpy before python: the job that goes through most components is the better place to point at.
-    partings = [results.job(name, a, b) for name in sorted(jobs, key=lambda name: (name == "python", name))]
+    # A person's own program first. Then numpy before python: where most components pass is the better place to show.
+    order = sorted(jobs, key=lambda name: (not is_program(name), name == "python", name))
+    partings = [results.job(name, a, b) for name in order]
     battery = results.battery(a, b)
-    symptoms = attribute.symptoms(battery, [row for one in partings for row in one.rows])
     changed = environment.compare([a.outline, b.outline], rows).differences
     changed = [one for one in changed if one.fact not in shared]
+    symptoms = attribute.symptoms(
+        battery, [row for one in partings for row in one.rows if not is_program(one.result.name)]
+    )
+    differing = {one.fact for one in changed}
+    own = [symptom for one in partings for symptom in program.symptoms(one, battery, differing, a)]
+    symptoms += own
     rounding = any("fpu" in one.components and one.kind == "numeric" for one in changed)
     chosen = attribute.components(symptoms, battery.agreeing, rounding)
-    return _Pair(a, b, battery, partings, changed, symptoms, chosen)
+    of_program = {name for one in own for name in one.through if name in chosen}
+    return _Pair(a, b, battery, partings, changed, symptoms, chosen, of_program)
 
 
 def _groups(
@@ -228,12 +245,17 @@ def _fingerprints(result: JobResult, sides: list[Outline]) -> JobResult:
         fingerprints=[fingerprint.short(job.digest) if job else None for job in ran],
         loss_last=[job.loss_last if job else None for job in ran],
         learned=[job.learned if job else None for job in ran],
+        recorded=[job.steps if job else None for job in ran] if is_program(result.name) else [],
+        scores=scores.compare([job.scores if job else {} for job in ran]),
         groups=[[sides[n].label for n in group] for group in by_job(sides, result.name)],
     )
 
 
 def _results_verdict(pairs: list[_Pair], sides: list[Outline]) -> ResultsVerdict:
     verdicts = [one.result.verdict for pair in pairs for one in pair.partings]
+    of_programs = {one.result.verdict for pair in pairs for one in pair.partings if is_program(one.result.name)}
+    if of_programs == {"not-comparable"}:
+        return "not-comparable"  # that operators agree is no answer to whoever asks about a program
     if "diverged" in verdicts or any(pair.battery.differing for pair in pairs):
         return "diverged"
     if "nondeterministic" in verdicts or any(pair.battery.unstable for pair in pairs):
@@ -249,8 +271,15 @@ def _causes(pair: _Pair, found: Results, rows: Catalogue) -> list[Cause]:
     explanations = attribute.explain(pair.symptoms, pair.components, changed, [pair.a, pair.b], rows)
     differences = {one.fact: one for one in changed}
     counts = pair.battery.summary().by_component
-    causes = []
-    for one in explanations:
+    parted = any(is_program(one.result.name) and one.rows for one in pair.partings)
+    other = program.other_run(changed, pair.labels) if parted else []
+    causes = [*other]
+    # What explains where the program parts comes before what only the battery shows.
+    for one in sorted(explanations, key=lambda one: pair.of_program.isdisjoint(one.components)):
+        instead = program.unexplained(one, pair.partings, pair.sides, bool(other))
+        if instead is not None:
+            causes += instead
+            continue
         title = words.title(one, differences, rows)
         here, values = settings.either(pair.a, pair.b, one.components)
         causes.append(
@@ -294,7 +323,7 @@ def _by_what_it_decides(one: FactDifference, below: list[str], changed: set[str]
     """A fact of no component works through what it decides: where all of that is the same, it had no effect."""
     if one.kind != "numeric" or not below or changed.intersection(below):
         return one
-    return msgspec.structs.replace(one, why=f"{words.joined(below[:2])} came out the same")
+    return msgspec.structs.replace(one, why=f"{joined(below[:2])} came out the same")
 
 
 def _with_reason(one: FactDifference, counts: dict[str, list[int]], blamed: set[str]) -> FactDifference:
@@ -364,18 +393,3 @@ def _drivers(sides: list[Outline]) -> list[Hazard]:
         for plain in cuda.mismatches(side.values(cuda.FACETS), driver) if driver else ():
             found.setdefault(plain, []).append(side.label)
     return [Hazard("CUDA", f"{and_more(labels)}: {plain}") for plain, labels in found.items()]
-
-
-def _side(side: Outline) -> ComparedSide:
-    return ComparedSide(
-        label=side.label,
-        target=side.target,
-        digest=side.digest,
-        file=side.file,
-        results={name: fingerprint.short(ran.digest) for name, ran in side.jobs.items()},
-        environment=side.environment,
-        runs=side.runs,
-        summary=side.summary,
-        nondeterministic=side.nondeterministic,
-        incomplete=side.incomplete,
-    )

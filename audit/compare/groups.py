@@ -40,13 +40,16 @@ def groups(sides: Sequence[Outline]) -> list[list[int]]:
 
 
 def by_job(sides: Sequence[Outline], name: str) -> list[list[int]]:
-    """Positions of the sides that ran one job, by its result; what a side does not repeat agrees with nothing."""
+    """Positions of the sides that ran one job, by its result; what a side does not repeat agrees with nothing, and a
+    shorter recording with those that begin as it does."""
     alike: dict[str | int, list[int]] = {}
-    for position, side in enumerate(sides):
-        ran = side.jobs.get(name)
-        if ran:
-            alike.setdefault(ran.key if ran.steady else position, []).append(position)
-    return _largest_first(alike.values())
+    having = [(position, side.jobs[name]) for position, side in enumerate(sides) if name in side.jobs]
+    for position, ran in sorted(having, key=lambda one: -one[1].steps):
+        results = list(ran.settled(name).values())
+        found = alike.get(results[-1], []) if ran.steady else []
+        found.append(position)
+        alike.update(dict.fromkeys(results if ran.steady else [position], found))
+    return _largest_first({id(group): group for group in alike.values()}.values())
 
 
 def fullest(sides: Sequence[Outline], group: list[int]) -> int:

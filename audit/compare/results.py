@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
+from audit.compare import programs
 from audit.compare.side import Measured
 from audit.compare.size import measure
+from audit.compare.traces import calls, row_at
 from reports.comparison import FirstDivergence, JobResult, NotCompared, OperatorDifference, Operators, Size
 from reports.fingerprint import short
+from reports.programs import called, is_program, is_state
 from reports.report import Job, Operator, Row, Trace
-
-_WIDTH = 8  # bytes of one row's digest
 
 Position = tuple[int, int]
 """(step, position of a row in it), in the order of work."""
@@ -97,38 +98,57 @@ def _not_comparable(name: str, one: Operator | None, two: Operator | None, a: Me
 
 @dataclass
 class Parting:
-    """What one job of two sides came to. rows: every row whose inputs are equal and whose output is not."""
+    """What one job of two sides came to. rows: every row whose inputs are equal and whose output is not; states: the
+    generators of random numbers that are not in one state when that step begins."""
 
     result: JobResult
     rows: list[Row] = field(default_factory=list)
     unstable: str = ""
+    states: list[str] = field(default_factory=list)
 
 
 def job(name: str, a: Measured, b: Measured) -> Parting:
     """One job that both sides ran to its end."""
+    found = _job(name, a, b)
+    if not is_program(name):
+        return found
+    return replace(found, result=programs.beside(found.result, a.jobs[name], b.jobs[name]))
+
+
+def _job(name: str, a: Measured, b: Measured) -> Parting:
     one, two = a.jobs[name], b.jobs[name]
     if (one.version, one.configuration) != (two.version, two.configuration):
         reason = (
             f"not the same job: version {one.version} ({one.configuration}) and {two.version} ({two.configuration})"
         )
+        if is_program(name):
+            reason = programs.otherwise(name, a, b)
         return Parting(JobResult(name, "not-comparable", reason=reason))
+    if is_program(name):
+        one, two = programs.first_steps(one, two)
     assert one.trace
     assert two.trace
     shaky, words = _first_unstable(one, two, a, b)
     partings = _partings(one.trace, two.trace)
+    if is_program(name):
+        partings = programs.backwards(one.trace, partings)
     parting = partings[0] if partings else None
-    if parting is None and one.trace.digest == two.trace.digest:
+    if is_program(name) and not one.trace.steps:
+        return Parting(JobResult(name, "not-comparable", reason=programs.nothing(name, a, b)))
+    if parting is None and (one.trace.digest == two.trace.digest or _only_states(one.trace, two.trace)):
         return Parting(_result(name, "nondeterministic" if shaky else "identical", one, two, None), unstable=words)
     if parting is None and shaky is None:
         reason = f"the two runs are not the same sequence of calls ({one.trace.steps} and {two.trace.steps} steps)"
+        if is_program(name):
+            reason = _other_calls(one.trace, two.trace, [a.label, b.label])
         return Parting(JobResult(name, "not-comparable", reason=reason))
     if parting is None or (shaky is not None and shaky <= parting):
         # What a machine does not repeat masks what follows it, not what came before.
         return Parting(_result(name, "nondeterministic", one, two, None), unstable=words)
     step, row = parting
-    rows = [_row(one.trace, *position) for position in partings if shaky is None or position < shaky]
-    where = _divergence(name, one.trace, two.trace, step, row)
-    return Parting(_result(name, "diverged", one, two, where), rows, words)
+    rows = [row_at(one.trace, *position) for position in partings if shaky is None or position < shaky]
+    where = _divergence(name, one.trace, two.trace, step, row, [a.label, b.label])
+    return Parting(_result(name, "diverged", one, two, where), rows, words, _states(one.trace, two.trace, step))
 
 
 def _result(name: str, verdict: str, one: Job, two: Job, where: FirstDivergence | None) -> JobResult:
@@ -156,53 +176,69 @@ def _first_unstable(one: Job, two: Job, a: Measured, b: Measured) -> tuple[Posit
     for side, ran in ((a, one), (b, two)):
         for repeat in ran.repeats:
             if repeat.step is not None and repeat.row is not None and ran.trace:
-                row = _row(ran.trace, repeat.step, repeat.row)
-                words = f"job {ran.name} on {side.label}: step {repeat.step}, {row.phase}, {row.tensor}"
+                row = row_at(ran.trace, repeat.step, repeat.row)
+                words = f"{called(ran.name)} on {side.label}: step {repeat.step}, {row.phase}, {row.tensor}"
                 found.append(((repeat.step, repeat.row), words))
     return min(found, default=(None, ""))
-
-
-def _sequence(trace: Trace, step: int) -> list[int]:
-    return trace.sequence.get(str(step), list(range(len(trace.rows))))
-
-
-def _row(trace: Trace, step: int, position: int) -> Row:
-    return trace.rows[_sequence(trace, step)[position]]
-
-
-def _calls(trace: Trace, step: int) -> list[tuple[Row, bytes]]:
-    """The rows of a step, in the order of work, with the digests of their results."""
-    data = base64.b64decode(trace.digests[step])
-    digests = [data[i : i + _WIDTH] for i in range(0, len(data), _WIDTH)]
-    return [(trace.rows[row], digest) for row, digest in zip(_sequence(trace, step), digests, strict=False)]
 
 
 def _partings(one: Trace, two: Trace) -> list[Position]:
     """The positions whose inputs are equal and whose outputs are not, of the first step that has any.
 
     The tree is compared first: a step whose digest is equal is not opened. What an earlier step gave is equal then, so
-    only inputs of the same step count. Where the two are no longer the same calls the comparison ends.
+    only inputs of the same step count. Where the two are no longer the same calls the comparison ends. The state of a
+    generator is no result: it counts only where a row that differs draws from it.
     """
     for step in range(min(one.steps, two.steps)):
         if one.tree[step] == two.tree[step]:
             continue
         unequal: set[int] = set()
+        used: set[int] = set()
         found: list[Position] = []
-        calls, other_calls = _calls(one, step), _calls(two, step)
-        for position, ((row, mine), (other, its)) in enumerate(zip(calls, other_calls, strict=False)):
+        ours, theirs = calls(one, step), calls(two, step)
+        for position, ((row, mine), (other, its)) in enumerate(zip(ours, theirs, strict=False)):
             if row.tensor != other.tensor:
                 return found
             if mine != its:
                 if unequal.isdisjoint(row.inputs):
                     found.append((step, position))
+                used.update(unequal.intersection(row.inputs))
                 unequal.add(position)
-        if found or len(calls) != len(other_calls):
+        found = [one for one in found if one[1] in used or not is_state(ours[one[1]][0].tensor)]
+        if found or len(ours) != len(theirs):
             return found
     return []
 
 
-def _divergence(name: str, one: Trace, two: Trace, step: int, position: int) -> FirstDivergence:
-    row = _row(one, step, position)
+def _states(one: Trace, two: Trace, step: int) -> list[str]:
+    """The generators of random numbers that are not in one state when a step begins."""
+    pairs = zip(calls(one, step), calls(two, step), strict=False)
+    return [row.tensor for (row, mine), (_, its) in pairs if is_state(row.tensor) and mine != its]
+
+
+def _only_states(one: Trace, two: Trace) -> bool:
+    """Whether two traces that part nowhere have the same rows, so that nothing but states of generators differs."""
+    names = [[[row.tensor for row, _ in calls(trace, step)] for step in range(trace.steps)] for trace in (one, two)]
+    return names[0] == names[1]
+
+
+def _other_calls(one: Trace, two: Trace, labels: list[str]) -> str:
+    """From where on two recordings of equal bits are no longer the same calls."""
+    step = next(step for step in range(one.steps) if one.tree[step] != two.tree[step])
+    pairs = zip_longest(calls(one, step), calls(two, step))
+    told = [
+        f"{call[0].tensor} ({call[0].source or call[0].phase}) on {label}" if call else f"nothing more on {label}"
+        for label, call in zip(labels, next(pair for pair in pairs if not _same_call(*pair)), strict=True)
+    ]
+    return f"all bits are equal until step {step}, where the programs part: {' and '.join(told)}"
+
+
+def _same_call(one: tuple[Row, bytes] | None, two: tuple[Row, bytes] | None) -> bool:
+    return one is not None and two is not None and one[0].tensor == two[0].tensor
+
+
+def _divergence(name: str, one: Trace, two: Trace, step: int, position: int, labels: list[str]) -> FirstDivergence:
+    row = row_at(one, step, position)
     size = _size(name, one, two, step, position, row)
     return FirstDivergence(
         job=name,
@@ -215,6 +251,10 @@ def _divergence(name: str, one: Trace, two: Trace, step: int, position: int) -> 
         differing=size.differing,
         ulp=size.ulp,
         size=size,
+        labels=labels,
+        module=row.module,
+        source=row.source,
+        dtype=row.dtype,
     )
 
 
@@ -224,8 +264,7 @@ def _size(name: str, one: Trace, two: Trace, step: int, position: int, row: Row)
         for trace in (one, two)
     ]
     if kept[0] is None or kept[1] is None:
-        return Size(
-            elements=math.prod(row.shape),
-            reason=f"not in the files; to see it, on both: audit run --job {name} --whole-step {step} -o whole.json",
-        )
+        how = f"; to see it, on both: audit run --job {name} --whole-step {step} -o whole.json"
+        reason = "its values are not in the files" if is_program(name) else f"not in the files{how}"
+        return Size(elements=math.prod(row.shape), reason=reason)
     return measure(kept[0], kept[1], list(row.shape), row.dtype)

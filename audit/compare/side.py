@@ -6,14 +6,19 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from hashlib import blake2b
 from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
+from audit.compare.scores import Own, own
+from probes.digest import DIGEST_BYTES
 from reports import fingerprint
 from reports.catalogue import catalogue
-from reports.report import Fact, Facts, Job, Operator, Report, Target, Value
+from reports.comparison import Side as ComparedSide
+from reports.programs import is_program
+from reports.report import Fact, Facts, Job, Operator, Report, Target, Trace, Value
 
 MACHINE = ""
 """The work after which machine facts were read: none, they stand once."""
@@ -32,7 +37,11 @@ class Block(Struct, frozen=True, omit_defaults=True):
 
 
 class Ran(Struct, frozen=True, omit_defaults=True):
-    """A job that was run to its end. steady: every further run gave the same digest."""
+    """A job that was run to its end. steady: every further run gave the same digest.
+
+    tree: of a recorded program, the digests of its steps (hexadecimal), one behind the other; lengths: after how many
+    of them the recording of some side ends, where these are not all the same; scores: what it said of itself.
+    """
 
     version: int
     configuration: str
@@ -40,11 +49,28 @@ class Ran(Struct, frozen=True, omit_defaults=True):
     steady: bool
     loss_last: float | None = None
     learned: bool | None = None
+    tree: str = ""
+    lengths: list[int] = []
+    scores: dict[str, Own] = {}
 
     @property
     def key(self) -> str:
         """Equal for equal results of one job; different jobs are never equal."""
         return f"{self.version} {self.configuration} {self.digest}"
+
+    @property
+    def steps(self) -> int:
+        return len(self.tree) // DIGITS
+
+    def first(self, steps: int) -> str:
+        """As `key`, of so many first steps."""
+        return f"{self.version} {self.configuration} {self.tree[: steps * DIGITS]}"
+
+    def settled(self, name: str) -> _Digests:
+        """What two sides that ran it must both have in order to agree, by what it is of."""
+        if not self.lengths:
+            return {f"job {name}": self.key}
+        return {f"job {name}, {steps} steps": self.first(steps) for steps in self.lengths}
 
 
 class Outline(Struct, frozen=True):
@@ -98,8 +124,10 @@ class Outline(Struct, frozen=True):
     @property
     def settled(self) -> _Digests:
         """The digest of everything that it measured and repeats, by what it is of."""
-        jobs = {f"job {name}": ran.key for name, ran in self.jobs.items() if ran.steady}
-        return {**digests(self.operators), **jobs}
+        found = dict(digests(self.operators))
+        for name, ran in self.jobs.items():
+            found.update(ran.settled(name) if ran.steady else {})
+        return found
 
 
 class Side(Protocol):
@@ -109,6 +137,22 @@ class Side(Protocol):
     def outline(self) -> Outline: ...
 
     def whole(self) -> Measured: ...
+
+
+def told(outline: Outline) -> ComparedSide:
+    """What a comparison or a check says of one of its sides."""
+    return ComparedSide(
+        label=outline.label,
+        target=outline.target,
+        digest=outline.digest,
+        file=outline.file,
+        results={name: fingerprint.short(ran.digest) for name, ran in outline.jobs.items()},
+        environment=outline.environment,
+        runs=outline.runs,
+        summary=outline.summary,
+        nondeterministic=outline.nondeterministic,
+        incomplete=outline.incomplete,
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -208,8 +252,19 @@ def _ran(job: Job) -> Ran:
         digest=job.trace.digest,
         steady=all(repeat.digest == job.trace.digest for repeat in job.repeats),
         loss_last=job.outcome.loss_last if job.outcome else None,
-        learned=job.outcome.learned if job.outcome else None,
+        learned=job.outcome.learned if job.outcome and not is_program(job.name) else None,
+        tree=of_steps(job.trace) if is_program(job.name) else "",
+        scores=own(job),
     )
+
+
+DIGITS = 2 * DIGEST_BYTES
+"""Hexadecimal digits of one step's digest."""
+
+
+def of_steps(trace: Trace) -> str:
+    """A digest of every step, one behind the other. In the tree a step's depends on the phases of all steps."""
+    return "".join(blake2b(rows.encode(), digest_size=DIGEST_BYTES).hexdigest() for rows in trace.digests)
 
 
 def _nondeterministic(side: Measured) -> Iterator[str]:

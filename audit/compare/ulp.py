@@ -10,7 +10,9 @@ import math
 import struct
 from dataclasses import dataclass
 
-_FLOATS = {"f2": ("e", "H", 15), "f4": ("f", "I", 31), "f8": ("d", "Q", 63)}
+_FLOATS = {"f2": ("e", "H", 15), "bf2": ("", "H", 15), "f4": ("f", "I", 31), "f8": ("d", "Q", 63)}
+"""By type: the code of its value (none of bfloat16's), of its bits, and which of them is the sign."""
+
 _INTEGERS = {"b1": "B", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q"}
 
 
@@ -44,10 +46,10 @@ def elements(dtype: str, data: bytes) -> list[Element]:
     real, _ = real_type(dtype)
     if real in _FLOATS:
         code, raw, sign = _FLOATS[real]
-        width = struct.calcsize(code)
+        width = struct.calcsize(raw)
         count = _count(len(data), width)
-        values = struct.unpack(f"<{count}{code}", data)
         patterns = struct.unpack(f"<{count}{raw}", data)
+        values = struct.unpack(f"<{count}{code}", data) if code else [_bfloat16(bits) for bits in patterns]
         return [
             Element(value, f"0x{bits:0{2 * width}x}", None if math.isnan(value) else _place(bits, sign))
             for value, bits in zip(values, patterns, strict=True)
@@ -59,6 +61,12 @@ def elements(dtype: str, data: bytes) -> list[Element]:
         numbers = struct.unpack(f"<{count}{code}", data)
         return [Element(item, f"0x{item & ((1 << (8 * width)) - 1):0{2 * width}x}", item) for item in numbers]
     raise ValueError(f"no order for elements of type {dtype}")
+
+
+def _bfloat16(bits: int) -> float:
+    """The value of a bfloat16: the upper half of a float32."""
+    value: float = struct.unpack("<f", struct.pack("<I", bits << 16))[0]
+    return value
 
 
 def _count(size: int, width: int) -> int:

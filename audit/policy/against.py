@@ -37,7 +37,7 @@ class Compared:
     of: the class, the nearest where `known` is false. changes: values are [held, now]; roots: by changed fact. missing:
     what is held and cannot be compared, with the reason. held: facts compared, of how many; held_operators alike.
     tolerated, untested: operators within the policy's tolerance; those whose tolerance the baseline has no values for.
-    jobs: those with another result.
+    jobs: those with another result. died: whether something of the target ended before it had given what it was asked.
     """
 
     of: str
@@ -58,6 +58,7 @@ class Compared:
     first: FirstDivergence | None = None
     explanations: list[Explanation] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    died: bool = False
 
     @property
     def anything(self) -> bool:
@@ -80,7 +81,7 @@ def compare(baseline: Baseline, now: Measured, policy: Policy, rows: Catalogue, 
     """Compare one target with the class of the baseline that is its own, or nearest."""
     facts = hold.in_effect(now)
     name, unequal, alone = _class(baseline, facts)
-    found = Compared(name, not unequal)
+    found = Compared(name, not unequal, died=bool(now.target.incomplete))
     held = baseline.classes[name]
     _facts(found, held, facts, now, policy, rows, alone)
     for one in unequal:
@@ -128,7 +129,7 @@ def _facts(
     machine = {known.partition(".")[0] for known in now.target.facts}
     for name, before in held.facts.items():
         row = rows.row(name)
-        if row is None or (not alone and hold.of_class(name, rows)):
+        if row is None or row.kind == "volatile" or (not alone and hold.of_class(name, rows)):
             continue
         if not now.operators and name not in facts and name.partition(".")[0] not in machine:
             continue  # of what only a computation loads, and none was asked for

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from audit.policy import hold, says
+from audit.causes.words import value
+from audit.policy import hold
 from audit.policy.against import Compared
 from audit.policy.baseline import Baseline
 from audit.policy.hold import matches
-from audit.policy.policy import LEVELS, Level, Policy, Waiver, in_range
+from audit.policy.policy import KINDS, LEVELS, Level, Policy, Waiver, in_range
+from audit.policy.says import Words, came_with
 from reports.catalogue import Catalogue
 from reports.checked import Change, Finding
+from reports.render.pages.words import count, joined, listed
 from reports.report import Facts, Value
 
 _SETS = ("packages", "system_packages")
@@ -38,7 +41,7 @@ class Context:
     policy: Policy
     rows: Catalogue
     facts: Facts
-    words: says.Words
+    words: Words
     today: datetime.date
 
     def line(self, fact: str, section: str = "facts") -> int:
@@ -50,7 +53,7 @@ class Context:
 
     def values(self, fact: str) -> str:
         before, now = self.compared.changes[fact].values
-        return f"{says.value(before)} -> {says.value(now)}"
+        return f"{value(before)} -> {value(now)}"
 
 
 def findings(context: Context) -> tuple[list[Finding], int]:
@@ -146,11 +149,13 @@ def _unknown_class(context: Context, roots: set[str], names: list[str]) -> _Made
     explained = [one for one in compared.explanations if one.root is None or one.root in roots]
     operators = [name for one in explained for name in one.operators]
     known = [name for name in names if matches(name, hold.KNOWN_BY)]
-    here = ", ".join(says.value(context.facts[name].value) for name in known if name in context.facts)
-    results = says.count(len(operators), "operator") + " give other bits" if operators else "no result changed"
+    here = ", ".join(value(context.facts[name].value) for name in known if name in context.facts)
+    results = count(len(operators), "operator") + " give other bits" if operators else "no result changed"
     if not compared.agreeing and not compared.differing:
         results = "no operator was compared"
-    there = says.count(len(context.baseline.classes), "class", "classes")
+    elif lost := died(context):
+        results += f", and {count(lost, 'operator')} could not be compared"
+    there = count(len(context.baseline.classes), "class", "classes")
     return _finding(
         context,
         "unknown-class",
@@ -181,11 +186,13 @@ def _results(
     parts = [f"{other} of {of} {name} operators" for name, (other, of) in zip(components, counts, strict=True) if of]
     fact = root or f"results.{components[0]}"
     because = f"{root} {context.values(root)}" if root in compared.changes else "nothing that is held explains it"
+    if fact.startswith("image.") and "os.release" in compared.changes:  # what a person knows it by, not its digest
+        because = f"another image, os.release {context.values('os.release')}"
     shown = [name for name in facts[1:] if name in compared.changes and context.rows.row(name)]
     nearest = next((name for name in shown if compared.changes[name].components), "")
     if nearest and isinstance(compared.changes[nearest].values[1], (str, int)):
         because += f"; so {nearest} {context.values(nearest)}"
-    said = f"{says.joined(parts) or says.count(len(operators), 'operator')} give other bits"
+    said = f"{joined(parts) or count(len(operators), 'operator')} give other bits"
     if 0 < sum(other for other, _ in counts) < len(operators):
         said += f", {len(operators):,} operators in all"
     return _finding(
@@ -198,7 +205,7 @@ def _results(
         changes=context.changes(facts),
         operators=[*operators, *(f"job {name}" for name in jobs)],
         because=because,
-        came_with=says.came_with(root, len(facts) - 1),
+        came_with=came_with(root, len(facts) - 1),
         effect=words.effect(compared, operators, jobs),
         keep=words.keep(root, compared.changes[root].values[0]) if root in compared.changes else "",
         accept=words.accept(),
@@ -209,13 +216,13 @@ def _results(
 def _results_of_jobs(context: Context, jobs: list[str]) -> _Made:
     compared, words = context.compared, context.words
     numeric = [name for name, one in compared.changes.items() if one.kind == "numeric" and compared.roots[name] == name]
-    agreed = f"; {says.count(len(compared.agreeing), 'operator')} agree" if compared.agreeing else ""
+    agreed = f"; {count(len(compared.agreeing), 'operator')} agree" if compared.agreeing else ""
     because = f"{numeric[0]} {context.values(numeric[0])} may be why" if numeric else "nothing that is held explains it"
     return _finding(
         context,
         "results-changed",
         f"results.job {jobs[0]}",
-        f"{says.joined([f'job {name}' for name in jobs])} {'gives' if len(jobs) == 1 else 'give'} other bits{agreed}",
+        f"{joined([f'job {name}' for name in jobs])} {'gives' if len(jobs) == 1 else 'give'} other bits{agreed}",
         "results",
         operators=[f"job {name}" for name in jobs],
         components=compared.first.components if compared.first else [],
@@ -233,7 +240,7 @@ def _nondeterministic(context: Context) -> _Made:
         context,
         "nondeterministic",
         f"results.{names[0]}",
-        f"this machine does not repeat {says.listed(names)}",
+        f"this machine does not repeat {listed(names, 3)}",
         "results",
         operators=names,
         keep="audit vary finds which settings make it repeat",
@@ -263,7 +270,7 @@ def _folded(drifts: Iterator[_Made], context: Context) -> Iterator[_Made]:
             continue
         first, level = made[0]
         facts = [one.fact for one, _ in made]
-        shown = ", ".join(one.message for one, _ in made[:2])
+        shown = ", ".join(one.message.removeprefix(f"{facet}.").replace(".version ", " ", 1) for one, _ in made[:2])
         fact = f"{facet}.*"
         yield (
             replace(
@@ -273,7 +280,7 @@ def _folded(drifts: Iterator[_Made], context: Context) -> Iterator[_Made]:
                 identity=_identity(rule, fact),
                 components=list(dict.fromkeys(name for one, _ in made for name in one.components)),
                 changes=[change for one, _ in made for change in one.changes],
-                came_with=says.came_with(None, sum(len(one.changes) for one, _ in made) - len(facts)),
+                came_with=came_with(None, sum(len(one.changes) for one, _ in made) - len(facts)),
                 keep="install the set of the baseline, from the lock file of that time",
                 postpone=context.words.postpone(fact, context.today),
             ),
@@ -286,7 +293,7 @@ def _drift(context: Context, root: str, names: list[str]) -> _Made:
     compared, words = context.compared, context.words
     changed = [compared.changes[name] for name in names]
     kinds = {one.kind for one in changed}
-    kind = next(one for one in ("numeric", "performance", "identity", "volatile") if one in kinds)
+    kind = next(one for one in KINDS if one in kinds)
     components = list(dict.fromkeys(name for one in changed if one.kind == "numeric" for name in one.components))
     default: Level | None = None
     effect = ""
@@ -294,7 +301,7 @@ def _drift(context: Context, root: str, names: list[str]) -> _Made:
         silent = [name for name in components if not compared.count(name)[1]]
         if silent or not compared.agreeing:
             default = "error"
-            effect = f"no operator of {says.joined(silent)} was compared" if silent else "no operator was compared"
+            effect = f"no operator of {joined(silent)} was compared" if silent else "no operator was compared"
         else:
             effect = _agreement(components, context)
     found, level = _finding(
@@ -306,7 +313,7 @@ def _drift(context: Context, root: str, names: list[str]) -> _Made:
         default,
         components=components,
         changes=context.changes(names),
-        came_with=says.came_with(None, len(names) - 1),
+        came_with=came_with(None, len(names) - 1),
         effect=effect,
         keep=words.keep(root, compared.changes[root].values[0]),
         accept=words.accept(),
@@ -320,9 +327,9 @@ def _agreement(components: list[str], context: Context) -> str:
     if any(other for other, _ in counts):
         return "results of its components changed too, by another cause"
     if not counts:
-        return f"no result changed: {says.count(len(context.compared.agreeing), 'operator')} agree"
-    agreeing = says.count(sum(of for _, of in counts), "operator")
-    return f"no result changed: {agreeing} of {says.joined(components)} agree"
+        return f"no result changed: {count(len(context.compared.agreeing), 'operator')} agree"
+    agreeing = count(sum(of for _, of in counts), "operator")
+    return f"no result changed: {agreeing} of {joined(components)} agree"
 
 
 def _in_its_range(context: Context, root: str) -> bool | None:
@@ -350,7 +357,7 @@ def _out_of_range(context: Context) -> Iterator[_Made]:
             continue
         there = "is not there" if found is None else f"cannot be read: {found.reason or found.status}"
         if found is not None and found.status is None:
-            there = f"is {says.value(found.value)}"
+            there = f"is {value(found.value)}"
         yield _finding(
             context,
             "version-out-of-range",
@@ -377,8 +384,15 @@ def gaps(context: Context) -> dict[str, str]:
         elif not _went_with_a_root(name, context) and not _silent(name, context):
             found[name] = why
     for why, names in operators.items():
-        found.update({says.count(len(names), "operator"): why} if len(names) > _MANY else dict.fromkeys(names, why))
+        found.update({count(len(names), "operator"): why} if len(names) > _MANY else dict.fromkeys(names, why))
     return found
+
+
+def died(context: Context) -> int:
+    """How many operators could not be compared on hardware of no class though the target was to run them: it may have
+    others than the baseline, but then nothing died. Its one finding says so."""
+    other = context.compared.died and hardware(context.compared, context.rows)
+    return sum(name.startswith("operator ") for name in context.compared.missing) if other else 0
 
 
 def _went_with_a_root(name: str, context: Context) -> bool:
@@ -432,7 +446,7 @@ def _unreadable(context: Context) -> Iterator[_Made]:
             context,
             "unreadable",
             fact,
-            f"{says.listed(names)} cannot be compared: {why}",
+            f"{listed(names, 3)} cannot be compared: {why}",
             "",
             changes=[Change(name, held[name], None, context.line(name)) for name in names if name in held],
             keep="make it readable again; what cannot be compared never passes",
@@ -469,8 +483,8 @@ def _applies(waiver: Waiver, one: Finding) -> bool:
     return (
         (waiver.rule in ("", one.rule))
         and any(matches(name, (waiver.fact,)) for name in (one.fact, *(f"results.{name}" for name in one.components)))
-        and (not waiver.before or any(waiver.before == says.value(before) for before, _ in root))
-        and (not waiver.now or any(waiver.now == says.value(now) for _, now in root))
+        and (not waiver.before or any(waiver.before == value(before) for before, _ in root))
+        and (not waiver.now or any(waiver.now == value(now) for _, now in root))
     )
 
 

@@ -30,6 +30,7 @@ Level = Literal["error", "warning", "info", "off"]
 
 LEVELS = ("error", "warning", "info", "off")
 KINDS = ("numeric", "performance", "identity")
+"""Kinds of facts that can be held, the gravest first; what is volatile changes by itself."""
 
 RULES: dict[str, Level] = {
     "results-changed": "error",
@@ -404,7 +405,10 @@ class _Reader:
         return tuple(found)
 
     def _a_fact(self, name: str, *keys: str) -> None:
+        row = catalogue().row(name)
         problem = fact_problem(name)
+        if not problem and row and row.kind == "volatile" and keys[0] != "require":
+            problem = f"{name} changes by itself, so no baseline holds it"
         if problem and not name.startswith("results."):
             raise self.refuse(problem, *keys, name)
 

@@ -7,42 +7,13 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from audit.causes.words import value
 from audit.policy.against import Compared
 from reports.comparison import Size
+from reports.render.pages.words import count, listed
 from reports.report import Value
 
 _DAYS = 30
-_LONGEST = 48
-
-
-def value(one: Value) -> str:
-    """A fact's value in a sentence; what is not there is said so, a long one is cut."""
-    if one is None:
-        return "not set"
-    if isinstance(one, bool):
-        return "on" if one else "off"
-    if isinstance(one, list):
-        text = " ".join(map(str, one)) or "none"
-    elif isinstance(one, dict):
-        text = ", ".join(f"{key} {item}" for key, item in one.items())
-    else:
-        text = str(one)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
-
-
-def count(number: int, one: str, several: str = "") -> str:
-    return f"{number:,} {one if number == 1 else several or one + 's'}"
-
-
-def joined(names: Sequence[str]) -> str:
-    """a, b and c."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first two names, and how many more there are."""
-    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-    return (", ".join(names[:2]) if more else joined(names[:2])) + more
 
 
 def came_with(root: str | None, others: int) -> str:
@@ -110,7 +81,7 @@ class Words:
             found.append(f"the largest: {name}, {_size(size)}")
         if compared.untested:
             found.append(
-                f"the tolerance of {listed(compared.untested)} needs values, which this baseline has not: "
+                f"the tolerance of {listed(compared.untested, 3)} needs values, which this baseline has not: "
                 "give a whole report to --baseline"
             )
         return "; ".join(found)

@@ -9,28 +9,32 @@ import shlex
 import shutil
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from audit.errors import AuditError
+from audit.errors import AuditError, TargetError
 from audit.progress import Progress
 from audit.targets import build, engine, image, recipe, sif
 from audit.targets.container import ImageTarget, RunningTarget
 from audit.targets.prefix import PrefixTarget, find_python
 from audit.targets.target import Facts, Target
 from probes import interrupts
-from probes.session import Notify
+from probes.program.command import Located, is_python, located
+from probes.session import Died, Notify
 
 Part = dict[str, Any]
 
 INTERRUPTED = "interrupted"
 """What the first reason of a part begins with that an interruption ended, there and in `session.capture`."""
 
+OF_PROGRAM = "your program's own"
+"""How an interpreter was chosen that COMMAND names, or the first line of its script."""
+
 
 @dataclass(frozen=True)
 class Asked:
     """One target with what the report says of it. outside: facts that it cannot know of itself; still: those that can
-    be read without running it; warnings: for the person at the terminal."""
+    be read without running it; warnings: for the person at the terminal; missing: why COMMAND cannot be run there."""
 
     name: str
     target: Target
@@ -39,6 +43,7 @@ class Asked:
     outside: Callable[[Part, Notify], Facts] = lambda captured, notify: {}
     still: Callable[[], Facts] = dict
     warnings: list[str] = field(default_factory=list)
+    missing: str = ""
 
     @property
     def python(self) -> str:
@@ -103,7 +108,25 @@ def asked(options: argparse.Namespace) -> list[Asked]:
         raise AuditError(f"{twice} is asked for twice; name each target once")
     if recipes:
         build.sweep(client)
-    return found + [_built(client, one, options) for one in recipes]  # last: it takes longest
+    found += [_built(client, one, options) for one in recipes]  # last: it takes longest
+    return [_led(one, options) for one in found] if getattr(options, "program", None) else found
+
+
+def _led(one: Asked, options: argparse.Namespace) -> Asked:
+    """The same target with the interpreter to which COMMAND leads there, or with the reason why it leads to none."""
+    if one.name == "host" and not options.via:
+        return one  # what leads where on this machine is known
+    try:
+        with interrupts.allowed():
+            records = list(one.target.launch({"work": "command", "command": options.program}))
+    except (TargetError, Died):
+        return one  # measuring it says what is wrong
+    told = next(record["command"] for record in records if "command" in record)
+    named = options.python if one.name == "host" else options.container_python
+    if not told["python"] or named:
+        return replace(one, missing=told["missing"])
+    one.target.use(told["python"])
+    return replace(one, chosen=OF_PROGRAM)
 
 
 def _image(client: Any, name: str, inspected: dict[str, Any], options: argparse.Namespace) -> Asked:
@@ -156,13 +179,17 @@ def _apptainer(name: str, options: argparse.Namespace) -> Asked:
 
 
 def host(options: argparse.Namespace) -> Asked:
-    """This machine's interpreter, or the one that `--via` reaches."""
+    """This machine's interpreter, or the one that `--via` reaches; with a COMMAND, the one that it leads to."""
+    words = getattr(options, "program", None) or []
     if not options.via:
-        python, chosen = find_python(options.python)
+        led = located(words) if words else Located()
+        own = led.python and not options.python
+        python, chosen = (led.python, OF_PROGRAM) if own else find_python(options.python)
         warnings = []
         if chosen == "audit's own":
             warnings.append("no active environment: measured audit's own Python; name yours with --python")
-        return Asked("host", PrefixTarget([], python, options.limit), chosen, warnings=warnings)
+        target = PrefixTarget([], python, options.limit)
+        return Asked("host", target, chosen, warnings=warnings, missing=led.missing)
     try:
         prefix = shlex.split(options.via)
     except ValueError as error:
@@ -170,7 +197,8 @@ def host(options: argparse.Namespace) -> Asked:
     if not prefix:
         raise AuditError("--via is empty; give the command to put in front of the interpreter")
     chosen = "as --python says" if options.python else "python3 at the end of --via"
-    return Asked("host", PrefixTarget(prefix, options.python or "python3", options.limit), chosen, _via(prefix[0]))
+    python = words[0] if words and is_python(words[0]) else "python3"
+    return Asked("host", PrefixTarget(prefix, options.python or python, options.limit), chosen, _via(prefix[0]))
 
 
 _PREFIXES = re.compile(

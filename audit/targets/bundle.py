@@ -16,6 +16,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+import audit
 import probes
 from probes import bootstrap
 
@@ -59,6 +60,7 @@ def _files(gpu: bool = True) -> dict[str, Path]:
         spec = find_spec(helper)
         if spec and spec.origin:
             found["/" + helper] = Path(spec.origin)
+    found["/audit"] = Path(audit.__file__)  # what a recorded program says of itself, without the package
     return found
 
 

@@ -14,7 +14,7 @@ from audit.targets.attached import Attached
 from audit.targets.beside import Beside
 from audit.targets.image import foreign
 from audit.targets.process import Process
-from audit.targets.talk import Child
+from audit.targets.talk import Child, Talk
 from audit.targets.target import Facts, Target
 from probes import interrupts
 from probes.session import SECONDS_WITHOUT_PROGRESS, Died, Record, Request, death
@@ -37,6 +37,9 @@ MOST_PROCESSES = 4096
 
 SECONDS_TO_END = 5.0
 """How long the end of a child is waited for when it has closed its output."""
+
+_MOMENT = 0.2
+"""Seconds between two looks at whether a signal came."""
 
 _KILLED = 137
 _UNKNOWN = 256
@@ -86,16 +89,21 @@ class _Inside(Target):
         return f"{self.python} in {self.where}"
 
     def launch(self, request: Request) -> Iterator[Record]:
-        # Where the auditor is killed, nobody else ends a child that hangs.
-        mortal = {**request, "mortal": self.seconds + SECONDS_TO_END}
         while True:
             try:
-                yield from super().launch(mortal)
+                yield from super().launch(request)
                 return
             except NoPython:
                 raise
             except TargetError as error:  # it could not be started, and no record was sent
                 self._next(str(error))
+
+    def begun(self, request: Request) -> Talk:
+        # Where the auditor is killed, nobody else ends a child that hangs.
+        return super().begun({**request, "mortal": self.seconds + SECONDS_TO_END})
+
+    def use(self, python: str) -> None:
+        self.pythons = [python]
 
     def _next(self, why: str) -> None:
         """Go on to the next name, if this one is nothing that can be started. Raises TargetError."""
@@ -154,21 +162,43 @@ class ImageTarget(_Inside):
         self.warnings: list[str] = []
         self.containers: dict[int, tuple[str, Response]] = {}
         self.last = ""
-        self.coming: Beside[Attached] | None = None
+        self.coming: tuple[Request, Beside[Talk]] | None = None
         self.leaving: Beside[None] | None = None
 
-    def prepare(self) -> None:
-        self.coming = Beside(lambda: self._started(self.python))
+    def prepare(self, request: Request) -> None:
+        def fed() -> Talk:
+            talk = super(ImageTarget, self).begun(request)
+            talk.begin()
+            return talk
+
+        self.coming = request, Beside(fed, daemon=True)
+
+    def begun(self, request: Request) -> Talk:
+        """Who interrupts this waits no longer for an engine than it takes to see that it does not answer. What it makes
+        after that the next run removes."""
+        if self.coming and self.coming[0] != request:
+            self.close()
+        if not self.coming:
+            self.prepare(request)
+        assert self.coming
+        coming = self.coming[1]
+        while not coming.done(_MOMENT):
+            if interrupts.waiting() and not coming.done(engine.SECONDS_TO_ANSWER):
+                self.coming = None
+                interrupts.forget()
+                raise KeyboardInterrupt
+        self.coming = None
+        return coming.result()
 
     def started(self, python: str) -> Attached:
         self._wait()
-        coming, self.coming = self.coming, None
-        return coming.result() if coming else self._started(python)
+        return self._started(python)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            if self.coming:
-                self.end(self.started(self.python))
+        coming, self.coming = self.coming, None
+        with contextlib.suppress(TargetError, Died):
+            if coming and coming[1].done(engine.SECONDS_TO_ANSWER):
+                self.end(coming[1].result().process)
         self._wait()
 
     def _wait(self) -> None:

@@ -180,17 +180,26 @@ def abandoned(found: dict[str, Any]) -> bool:
 
 
 def remove(client: DockerClient, container: str) -> None:
-    """Remove a container with its anonymous volumes, and see it gone; that it is gone already is as good."""
+    """Remove a container with its anonymous volumes, and see it gone; that it is gone already is as good. An engine may
+    lose the answer (or the end of what ran there), so it is asked once more, and nobody waits for its work in vain."""
     from docker.errors import APIError, NotFound
 
-    with contextlib.suppress(NotFound, OSError):
-        try:
-            client.api.remove_container(container, force=True, v=True)
-        except APIError:  # the engine is about to do it, because the container has ended
-            deadline = time.monotonic() + SECONDS_TO_ANSWER
-            while time.monotonic() < deadline:
-                client.api.inspect_container(container)
-                time.sleep(0.02)
+    def ask(method: str, path: str, parameters: dict[str, str]) -> None:
+        _answer(client, method, f"/containers/{container}{path}", parameters, SECONDS_TO_ANSWER).close()
+
+    for _ in range(2):
+        with contextlib.suppress(OSError):
+            try:
+                ask("DELETE", "", {"force": "1", "v": "1"})
+            except NotFound:
+                pass
+            except APIError:  # the engine is about to do it, because the container has ended
+                with contextlib.suppress(NotFound):
+                    deadline = time.monotonic() + SECONDS_TO_ANSWER
+                    while time.monotonic() < deadline:
+                        ask("GET", "/json", {})
+                        time.sleep(0.02)
+            return  # it answered
 
 
 def get(client: DockerClient, path: str, parameters: dict[str, str]) -> Response:

@@ -10,13 +10,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from audit.errors import TargetError
 from audit.targets import bundle
 from audit.targets.talk import Child
 from audit.targets.target import Target
-from probes.session import SECONDS_WITHOUT_PROGRESS, Died
+from probes.session import SECONDS_WITHOUT_PROGRESS, Died, Record, Request
 
 
 class PrefixTarget(Target):
@@ -51,12 +52,22 @@ class PrefixTarget(Target):
         but in front of an emulator: what runs in it cannot start a command without leaving it."""
         if not self.variables:
             return [*self.prefix, self.python]
-        words = ["env"]
-        for name, value in self.variables.items():
-            words += [f"{name}={value}"] if value else ["-u", name]
-        emulated = (n for n, word in enumerate(self.prefix) if os.path.basename(word).startswith("qemu-"))
-        at = next(emulated, len(self.prefix))
-        return [*self.prefix[:at], *words, *self.prefix[at:], self.python]
+        gone = [word for name, value in self.variables.items() if not value for word in ("-u", name)]
+        words = ["env", *gone, *(f"{name}={value}" for name, value in self.variables.items() if value)]
+        emulator = self._emulator()
+        return [*self.prefix[: len(self.prefix) - len(emulator)], *words, *emulator, self.python]
+
+    def use(self, python: str) -> None:
+        self.python = python
+
+    def _emulator(self) -> list[str]:
+        """The words of the prefix from an emulator on, if there is one."""
+        at = next((n for n, word in enumerate(self.prefix) if os.path.basename(word).startswith("qemu-")), None)
+        return self.prefix[at:] if at is not None else []
+
+    def launch(self, request: Request) -> Iterator[Record]:
+        # What an emulated process starts is not emulated, unless it starts the emulator anew.
+        return super().launch({**request, "emulator": self._emulator()})
 
     def advice(self) -> str:
         if self.prefix and "qemu" in self.prefix[0]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from typing import IO, Protocol
+from collections.abc import Callable, Iterator
+from typing import IO, Protocol, TypeVar
 
-from probes.session import Record
+from probes import interrupts
+from probes.session import ENDING, Record
 
 _LINE_LIMIT = 64 << 20
 _NOISE_LIMIT = 1 << 30
@@ -24,6 +26,12 @@ the child counts on: its threads then spin for each other, and a battery of 0.25
 """
 
 _KEPT = 4000
+
+_LATE = 0.02
+"""Seconds in which what was printed before a record may come behind it."""
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 class Child(Protocol):
@@ -44,10 +52,18 @@ class Child(Protocol):
 
 
 class Talk:
-    """Feeds a child its script and finds framed records between whatever else it prints, with bounded memory."""
+    """Feeds a child its script and finds framed records between whatever else it prints, with bounded memory.
 
-    def __init__(self, process: Child, token: str, script: bytes, seconds: float) -> None:
+    outlet: what takes the standard error of a child that runs a person's own program, as it comes. Then signals must be
+    held: the first asks the child to end the program and to tell what it has, by a byte behind the script and its end.
+    """
+
+    def __init__(
+        self, process: Child, token: str, script: bytes, seconds: float, outlet: Callable[[bytes], None] | None = None
+    ) -> None:
         self.process = process
+        self.outlet = outlet
+        self.asked = False
         self.frame = f"\n{token} ".encode()
         self.script = memoryview(script)
         self.seconds = seconds
@@ -55,7 +71,14 @@ class Talk:
         self.reason = ""
         self.errors = b""
         self.noise = b""
+        self.streams: tuple[int, int, int] | None = None
         self._progress()
+
+    def begin(self) -> None:
+        """Send what the child takes of its script, before anybody waits for what it answers."""
+        script = self._streams()[2]
+        while not self._feed(script) and select.select([], [script], [], _LATE)[1]:
+            pass
 
     def _progress(self) -> None:
         self.deadline = time.monotonic() + self.seconds
@@ -93,13 +116,15 @@ class Talk:
     def _chunks(self) -> Iterator[bytes]:
         """Standard output in pieces. Pauses while little comes; what comes in floods is read until it ends."""
         output, errors, script = self._streams()
+        self._progress()
         with selectors.DefaultSelector() as selector:
             selector.register(output, selectors.EVENT_READ)
             selector.register(errors, selectors.EVENT_READ)
-            selector.register(script, selectors.EVENT_WRITE)
+            if self.script:
+                selector.register(script, selectors.EVENT_WRITE)
             while output in selector.get_map():
                 most = 0
-                for key, _ in selector.select(max(0.0, self.deadline - time.monotonic())):
+                for key, _ in self._taken_up(selector.select, max(0.0, self.deadline - time.monotonic())) or ():
                     if key.fd == script:
                         done = self._feed(script)
                         most = _MUCH
@@ -110,14 +135,51 @@ class Talk:
                         if key.fd == output:
                             yield data
                         else:
-                            self.errors = (self.errors + data[-_KEPT:])[-_KEPT:]
-                            self.noisy += len(data)
+                            self._said(data)
                     if done:
                         selector.unregister(key.fd)
                 if self._hopeless():
                     return
                 if most < _MUCH:
                     time.sleep(_PAUSE)
+
+    def _said(self, data: bytes) -> None:
+        self.errors = (self.errors + data[-_KEPT:])[-_KEPT:]
+        if self.outlet:
+            self._taken_up(self.outlet, data)
+            self._progress()  # however long the reader took
+        else:
+            self.noisy += len(data)
+
+    def drain(self) -> None:
+        """Pass on what a program printed before the last record, which came by another way."""
+        if not (self.outlet and self.process.stderr):
+            return
+        errors = self.process.stderr.fileno()
+        while select.select([errors], [], [], _LATE)[0] and (data := os.read(errors, _PIPE)):
+            self._said(data)
+
+    def _taken_up(self, function: Callable[[_T], _R], given: _T) -> _R | None:
+        """What can take long. Beside a program a signal is a wish about that, and only the second one ends this."""
+        if not self.outlet:
+            return function(given)
+        try:
+            with interrupts.allowed():
+                return function(given)
+        except KeyboardInterrupt:
+            if self.asked:
+                raise
+            self._ask_to_end(self.outlet)
+        return None
+
+    def _ask_to_end(self, outlet: Callable[[bytes], None]) -> None:
+        self.asked = True
+        outlet(f"\n{ENDING}\n".encode())
+        stream = self.process.stdin
+        if stream and not self.script:
+            with contextlib.suppress(OSError):
+                os.write(stream.fileno(), b"\n")
+                stream.close()
 
     def _streams(self) -> tuple[int, int, int]:
         """The descriptors of standard output, error and input, made ready."""
@@ -127,10 +189,12 @@ class Talk:
             _enlarge(stream.fileno())
             return stream.fileno()
 
-        process = self.process
-        output, errors, script = map(descriptor, (process.stdout, process.stderr, process.stdin))
-        os.set_blocking(script, False)  # the child may print before it has read all of it
-        return output, errors, script
+        if self.streams is None:
+            process = self.process
+            output, errors, script = map(descriptor, (process.stdout, process.stderr, process.stdin))
+            os.set_blocking(script, False)  # the child may print before it has read all of it
+            self.streams = output, errors, script
+        return self.streams
 
     def _feed(self, descriptor: int) -> bool:
         """Write what fits of the script; whether that was the last, or the child reads no more."""
@@ -140,7 +204,7 @@ class Talk:
             return False
         except OSError:
             self.script = self.script[:0]
-        if not self.script and self.process.stdin:
+        if not self.script and self.process.stdin and (self.asked or not self.outlet):
             self.process.stdin.close()
         return not self.script
 

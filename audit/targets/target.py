@@ -5,18 +5,21 @@ from __future__ import annotations
 import copy
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from audit.errors import TargetError
 from audit.targets import bundle
 from audit.targets.talk import Child, Talk
-from probes import interrupts
+from probes import interrupts, streams
 from probes.bootstrap import FLOOR
 from probes.session import SECONDS_WITHOUT_PROGRESS, Died, Record, Request, death
 
 Facts = dict[str, dict[str, Any]]
 """Facts as they stand in a report: {"value", "source"}, or {"status", "reason"} where there is none."""
+
+Outlet = Callable[[bytes], None]
+"""Takes what a person's own program prints, as it comes."""
 
 _FLOOR = ".".join(map(str, FLOOR))
 _T = TypeVar("_T", bound="Target")
@@ -30,6 +33,7 @@ class Target(ABC):
         self.proven = False  # that it is a Python which runs the probes
         self.variables: dict[str, str] = {}
         self.calls: dict[str, str] = {}
+        self.outlet: Outlet = streams.pass_on  # for what a program prints
 
     @property
     @abstractmethod
@@ -41,11 +45,15 @@ class Target(ABC):
         """Start an interpreter with the loader. Raises TargetError, or Died if one could be started before."""
 
     @abstractmethod
+    def use(self, python: str) -> None:
+        """From here on children are of this interpreter, as the target calls it."""
+
+    @abstractmethod
     def end(self, child: Child) -> None:
         """Whatever happened, the child and all that it started are gone before another is started, or after `close`."""
 
-    def prepare(self) -> None:  # noqa: B027 - nothing to do for most
-        """Begin to start the first child, beside whatever this process does; `close` ends one that was not needed."""
+    def prepare(self, request: Request) -> None:  # noqa: B027 - nothing to do for most
+        """Begin what will be asked first, beside whatever this process does; `close` ends what was not needed."""
 
     def close(self) -> None:  # noqa: B027
         """When the last child has ended: nothing of this target is left afterwards."""
@@ -69,16 +77,29 @@ class Target(ABC):
 
         Raises TargetError if it is no usable Python, Died if it ends or falls silent before its last record.
         """
+        with interrupts.held():  # no signal may come between a start and its end
+            talk = self.begun(request)
+            try:
+                if request["work"] == "program":  # a signal first asks it to end: it tells what it has
+                    yield from self._records(talk)
+                else:
+                    with interrupts.allowed():
+                        yield from self._records(talk)
+            finally:
+                self.end(talk.process)
+
+    def begun(self, request: Request) -> Talk:
+        """A child that was started for a request. Raises as `start` does."""
         token = "audit-" + secrets.token_hex(8)
         if self.calls:
             request = {**request, "calls": self.calls}
-        with interrupts.held():  # no signal may come between a start and its end
-            child = self.start()
-            try:
-                with interrupts.allowed():
-                    yield from self._records(Talk(child, token, bundle.script(token, request), self.seconds))
-            finally:
-                self.end(child)
+        child = self.start()
+        try:
+            outlet = self.outlet if request["work"] == "program" else None
+            return Talk(child, token, bundle.script(token, request), self.seconds, outlet)
+        except BaseException:
+            self.end(child)
+            raise
 
     def _records(self, talk: Talk) -> Iterator[Record]:
         started = False
@@ -86,9 +107,12 @@ class Target(ABC):
             if "too_old" in record:
                 raise TargetError(f"{self.words} is Python {record['too_old']}; the probes need {_FLOOR} or newer")
             started = self.proven = True
+            if "end" in record:
+                talk.drain()
             yield record
             if "end" in record:
                 return
+        talk.drain()
         status = talk.status()
         why = talk.reason or self.death(status)
         if started or self.proven:

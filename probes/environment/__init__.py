@@ -31,7 +31,7 @@ SCOPES: Dict[str, Tuple[str, ...]] = {
         "variables",
         "nvml",
     ),
-    "effect": ("fpu", "process", "libm", "numpy", "libraries", "blas"),
+    "effect": ("fpu", "process", "libm", "numpy", "libraries", "blas", "torch", "onednn", "mkl", "xla"),
     "gpu": ("gpu",),
 }
 """The facets of each scope, in the order in which they run. They stand here as well as in the files so that a capture

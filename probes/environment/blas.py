@@ -84,7 +84,9 @@ def _known() -> Tuple[List[Library], List[Library]]:
     """BLAS and OpenMP libraries of this process, each list sorted by path."""
     try:
         import threadpoolctl
-    except ImportError:
+
+        os.getcwd()  # in a folder that is gone it fails inside a callback, whose exceptions Python prints
+    except (ImportError, FileNotFoundError):
         return _without_threadpoolctl(), []
     blas, openmp = [], []
     for entry in threadpoolctl.threadpool_info():

@@ -6,7 +6,7 @@ whatever happened in the calls before it, and the battery speaks for the very sh
 """
 
 import sys
-from typing import Any, Callable, Dict, List, Set, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from .. import inputs
 from ..operators import Operator
@@ -16,15 +16,58 @@ THREADED_VECTOR = 4 * 2304
 """Products of two matrices, or of a matrix and a vector, of fewer multiplications than this OpenBLAS computes on one
 thread (interface/gemm.c and gemv.c; measured with 0.3.23 to 0.3.31, of which the newer ones begin later)."""
 
+Shapes = List[Tuple[int, ...]]
+
 _flat: Dict[Tuple[Any, ...], Any] = {}
+
+
+class Layout(NamedTuple):
+    """How a library's array of floats lies in memory. dtype: numpy's name of it; strides: in elements; made: the array
+    of this layout over flat memory (a numpy array), which may be longer than needed."""
+
+    dtype: str
+    strides: Tuple[int, ...]
+    made: Callable[[Any], Any]
+
+
+def _numpy_layout(argument: Any) -> Optional[Layout]:
+    if argument.dtype.kind != "f":
+        return None
+    shape, strides = argument.shape, argument.strides
+
+    def made(flat: Any) -> Any:
+        numpy: Any = sys.modules["numpy"]
+        return numpy.lib.stride_tricks.as_strided(flat, shape, strides, writeable=False)
+
+    return Layout(argument.dtype.name, tuple(stride // argument.dtype.itemsize for stride in strides), made)
+
+
+def _openblas_threads(components: Tuple[str, ...], function: Callable[..., Any], shapes: Shapes) -> bool:
+    if components[0] != "blas":
+        return False
+    (rows, inner), right = shapes[0][-2:], shapes[1]
+    if len(right) == 1:
+        return rows * inner >= THREADED_VECTOR
+    return rows * inner * right[-1] > THREADED_MATRIX
+
+
+Layouts = Callable[[Any], Optional[Layout]]
+"""The layout of a library's array; None of one without floats."""
+
+Threaded = Callable[[Tuple[str, ...], Callable[..., Any], Shapes], bool]
+"""Whether a call may use several threads: from its components, its function and the shapes of its arguments."""
 
 
 class Replay:
     """Has the methods of `probes.trace.Trace` that jobs use; collects `operators`."""
 
-    def __init__(self, prefix: str, positive: Tuple[Callable[..., Any], ...]) -> None:
+    def __init__(
+        self, prefix: str, positive: Tuple[Callable[..., Any], ...], layouts: Layouts, threaded: Threaded
+    ) -> None:
         self.operators: List[Operator] = []
         self._positive = positive
+        self._layouts = layouts
+        self._threaded = threaded
         self._prefix = prefix
         self._phase = ""
         self._seen: Set[str] = set()
@@ -53,71 +96,100 @@ class Replay:
         **options: Any,
     ) -> Any:
         """Make the call for real, so that the job goes on; the first of its kind becomes an operator."""
+        self._replay(name, None, operator, components, function, arguments, options)
+        return self._result(function, arguments, options)
+
+    def several(
+        self,
+        names: Tuple[str, ...],
+        operator: str,
+        components: Tuple[str, ...],
+        function: Callable[..., Any],
+        *arguments: Any,
+        **options: Any,
+    ) -> Any:
+        """As `call`: each named result becomes an operator, which makes the call and takes that result."""
+        for place, name in enumerate(names):
+            if name:
+                self._replay(name, place, operator, components, function, arguments, options)
+        return self._result(function, arguments, options)
+
+    def _result(self, function: Callable[..., Any], arguments: Tuple[Any, ...], options: Dict[str, Any]) -> Any:
+        # What is compiled first may have an outline, which gives zeros of the right shapes and compiles nothing: all
+        # calls of a step in a row would take an emulated machine longer than anybody waits for a sign of life.
+        return getattr(function, "outline", function)(*arguments, **options)
+
+    def _replay(
+        self,
+        name: str,
+        result: Optional[int],
+        operator: str,
+        components: Tuple[str, ...],
+        function: Callable[..., Any],
+        arguments: Tuple[Any, ...],
+        options: Dict[str, Any],
+    ) -> None:
         positive = function in self._positive
-        seeds = [_Seed(argument, place, positive) for place, argument in enumerate(arguments)]
-        kind = repr((operator, [seed.kind for seed in seeds], sorted(options.items())))
-        if kind not in self._seen:
-            self._seen.add(kind)
-            self.operators.append(
-                Operator(
-                    name="{}.{}.{}".format(self._prefix, self._phase, name),
-                    component=components[0],
-                    function=lambda: function(*[seed.value() for seed in seeds], **options),
-                    through=components[1:],
-                    threaded=components[0] == "blas" and _threaded(seeds),
-                )
+        seeds = [_Seed(argument, place, positive, self._layouts) for place, argument in enumerate(arguments)]
+        kind = repr((operator, result, [seed.kind for seed in seeds], sorted(options.items())))
+        if kind in self._seen:
+            return
+        self._seen.add(kind)
+
+        def made() -> Any:
+            answer = function(*[seed.value() for seed in seeds], **options)
+            return answer if result is None else answer[result]
+
+        self.operators.append(
+            Operator(
+                name="{}.{}.{}".format(self._prefix, self._phase, name),
+                component=components[0],
+                function=made,
+                through=components[1:],
+                threaded=self._threaded(components, function, [seed.shape for seed in seeds]),
             )
-        return function(*arguments, **options)
-
-
-def _threaded(seeds: "List[_Seed]") -> bool:
-    (rows, inner), right = seeds[0].shape[-2:], seeds[1].shape
-    if len(right) == 1:
-        return rows * inner >= THREADED_VECTOR
-    return rows * inner * right[-1] > THREADED_MATRIX
+        )
 
 
 class _Seed:
-    """Stands for one argument: numpy floats and lists of floats are replaced, anything else is used as it is."""
+    """Stands for one argument: arrays and lists of floats are replaced, anything else is used as it is."""
 
-    def __init__(self, argument: Any, place: int, positive: bool) -> None:
-        self.shape: Tuple[int, ...] = getattr(argument, "shape", ())
+    def __init__(self, argument: Any, place: int, positive: bool, layouts: Layouts) -> None:
+        self.shape: Tuple[int, ...] = tuple(getattr(argument, "shape", ()))
         self._argument: Any = None
         self._place = place
         self._positive = positive
-        self._strides: Tuple[int, ...] = ()
-        self._dtype = ""
+        self._layout = layouts(argument) if self.shape else None
         self._count = 0
-        if self.shape and argument.dtype.kind == "f":
-            self._strides, self._dtype = argument.strides, argument.dtype.name
-            reach = sum((n - 1) * stride for n, stride in zip(self.shape, self._strides))
-            self._count = reach // argument.dtype.itemsize + 1
+        if self._layout is not None:
+            self._count = 1 + sum((n - 1) * stride for n, stride in zip(self.shape, self._layout.strides))
         elif isinstance(argument, list) and argument and isinstance(argument[0], float):
             self._count = len(argument)
         else:
             self._argument = argument
-        self.kind = (self.shape, self._strides, self._dtype, self._count, str(self._argument))
+        layout = self._layout and self._layout[:2]
+        self.kind = (self.shape, layout, self._count, str(self._argument))
 
     def value(self) -> Any:
         """The seeded argument."""
         if not self._count:
             return self._argument
-        if not self._dtype:
+        if self._layout is None:
             return self._floats()
-        numpy: Any = sys.modules["numpy"]
-        return numpy.lib.stride_tricks.as_strided(self._array(numpy), self.shape, self._strides, writeable=False)
+        return self._layout.made(self._memory(self._layout.dtype))
 
     def _floats(self) -> List[float]:
         values = inputs.uniform(self._stream(), self._count)
         return [0.25 + (1.0 + value) / 2 for value in values] if self._positive else values
 
-    def _array(self, numpy: Any) -> Any:
-        """Flat memory of at least `_count` floats; a longer stream begins like a shorter one."""
-        key = (self._place, self._positive, self._dtype)
+    def _memory(self, dtype: str) -> Any:
+        """A numpy array of at least `_count` floats; a longer stream begins like a shorter one."""
+        key = (self._place, self._positive, dtype)
         if key not in _flat or len(_flat[key]) < self._count:
-            values = inputs.array(self._stream(), self._count, self._dtype)
+            values = inputs.array(self._stream(), self._count, dtype)
             if self._positive:  # multiples of 2**-22, so that this too is exact
-                values = numpy.floor((values + 1) * 2.0**21) * values.dtype.type(2.0**-22) + values.dtype.type(0.25)
+                values = sys.modules["numpy"].floor((values + 1) * 2.0**21) * values.dtype.type(2.0**-22)
+                values += values.dtype.type(0.25)
             _flat[key] = values
         return _flat[key]
 
@@ -125,12 +197,18 @@ class _Seed:
         return "replay.{}".format(self._place)
 
 
-def replay(prefix: str, one_step: Callable[[Replay], Any], positive: Tuple[Callable[..., Any], ...]) -> List[Operator]:
+def replay(
+    prefix: str,
+    one_step: Callable[[Replay], Any],
+    positive: Tuple[Callable[..., Any], ...],
+    layouts: Layouts = _numpy_layout,
+    threaded: Threaded = _openblas_threads,
+) -> List[Operator]:
     """The operators of the calls that `one_step` makes; calls of the same kind, shapes and layouts stand once.
 
     positive: the functions whose inputs are taken from [0.25, 1.25) and not [-1, 1): no logarithm of a negative number,
-    no division by almost nothing.
+    no division by almost nothing. layouts, threaded: what the job's library does.
     """
-    recorder = Replay(prefix, positive)
+    recorder = Replay(prefix, positive, layouts, threaded)
     one_step(recorder)
     return recorder.operators

@@ -5,10 +5,14 @@ operators in a fixed order (and imports its framework guarded: `operators()` rai
 not installed). To add an operator, add one function and its `Operator` row to the component's file.
 """
 
-from typing import Any, Callable, NamedTuple, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Tuple
 
-COMPONENTS = ("python", "ordering", "libm", "fpu", "numpy", "random", "blas")
-"""Every component that has a battery file, in the order in which they run."""
+COMPONENTS = ("python", "ordering", "libm", "fpu", "numpy", "random", "blas", "aten", "onednn", "mkl", "cuda", "xla")
+"""Every component that has a battery file, in the order in which they run: those of a framework that takes seconds to
+import, and brings libraries of its own into the process, behind all others."""
+
+FRAMEWORKS: Dict[str, str] = {"aten": "torch", "onednn": "torch", "mkl": "torch", "cuda": "torch", "xla": "jax"}
+"""The framework that a component is part of. Where it is not installed, nothing is said of the component."""
 
 
 class Operator(NamedTuple):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _PAGES = {
     "terminal": "terminal",
     "markdown": "markdown",
+    "html": "html",
     "json": "json",
 }
 """The format's name, and the file here that makes it."""
@@ -72,6 +73,19 @@ def renderer(format: str) -> Renderer:
 def run_summary(report: Report, facts: RunSummary, format: str = "terminal", *, color: bool = False) -> str:
     """What `audit run` prints at its end."""
     return renderer(format).run_summary(report, facts, color)
+
+
+def drawing(found: Comparison | Report) -> str:
+    """The main pictures of a comparison or a report as an SVG file; "" where there is nothing to draw."""
+    from .pages.diff import diff_page
+    from .pages.show import show_page
+    from .plot import alone
+
+    return (
+        alone(diff_page(found, all=True))
+        if isinstance(found, Comparison)
+        else alone(show_page(found, all=True), most=3)
+    )
 
 
 def show(report: Report, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:

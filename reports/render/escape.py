@@ -2,11 +2,12 @@ r"""The one gate for untrusted text: whatever comes out of a report passes here 
 
 A report is a file from another machine, so its labels, facts and reasons may hold terminal commands (ANSI), text that
 runs backwards (bidirectional overrides), invisible characters, or markup. All of these are shown, not obeyed:
-`\x1b`, `\u202e`. Every writer (terminal, markdown, json) calls exactly one function of this file on every text.
+`\x1b`, `\u202e`. Every writer (terminal, markdown, html, json) calls exactly one function of this file on every text.
 """
 
 from __future__ import annotations
 
+import html as _html
 import re
 
 # Characters that Python counts as printable and that still show nothing: fillers, blanks, joiners and variation
@@ -67,6 +68,11 @@ def markdown_code(text: str, *, in_table: bool = False) -> str:
     return span.replace("|", "\\|") if in_table else span
 
 
+def html(text: str) -> str:
+    """`text` made visible, and so that HTML and SVG show it as it is, between tags and within quoted attributes."""
+    return _html.escape(visible(text))
+
+
 def json(encoded: str) -> str:
     r"""JSON text with every unshowable character as `\uXXXX`: the same value, and nothing for a terminal to obey.
 
@@ -75,6 +81,11 @@ def json(encoded: str) -> str:
     if encoded.isascii() and "\x7f" not in encoded:
         return encoded
     return "".join(_json_escaped(character) for character in encoded)
+
+
+def json_in_html(encoded: str) -> str:
+    r"""What `json` gives, with nothing in it that could end a script element: `<`, `>` and `&` as `\uXXXX`."""
+    return re.sub("[<>&]", lambda found: f"\\u{ord(found[0]):04x}", json(encoded))
 
 
 def _json_escaped(character: str) -> str:

@@ -12,7 +12,7 @@ from . import escape
 from .pages.check import check_page
 from .pages.diff import diff_page
 from .pages.explain import explain_page
-from .pages.page import Block, Code, Page, Row, Section, Term
+from .pages.page import Block, Code, Page, Row, Section, Term, command
 from .pages.reproduction import reproduction_page
 from .pages.run import RunSummary, pasted, run_page
 from .pages.sharing import sharing_page
@@ -87,11 +87,9 @@ def write(page: Page) -> str:
 
 
 def _command(text: str) -> str:
-    """The last line: what stands behind its first gap is a command, to be copied."""
-    first, *rest = (part.strip() for part in text.split("  ") if part.strip())
-    if not rest:
-        return _text(first)
-    return " ".join([_text(first), _text(Code(rest[0])), *(_text(part) for part in rest[1:])])
+    """The last line, its command as code."""
+    before, shown, remark = command(text)
+    return " ".join(part for part in (_text(before), _text(Code(shown)), _text(remark)) if part)
 
 
 def _text(text: str) -> str:

@@ -103,7 +103,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 LINES = [
     ("audit di", {"diff"}),
     ("audit diff --fail-on ", {"results", "numeric", "any"}),
-    ("audit diff --format ", {"terminal", "markdown", "json"}),
+    ("audit diff --format ", {"terminal", "markdown", "html", "json"}),
     ("audit show --format ", set(CHECK_FORMATS)),
     ("audit run --job ", {"auto", "none", "operators", "python", "numpy"}),
     ("audit diff here.json --all", {"--all", "--allow-edited"}),

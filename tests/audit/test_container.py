@@ -20,6 +20,7 @@ import pytest
 from audit.targets import container, still
 from audit.targets import engine as engines
 from audit.targets.container import ImageTarget, RunningTarget
+from probes import session
 from reports import codec
 from reports.report import Target
 from tests.images import Images, made
@@ -111,6 +112,40 @@ def test_an_interpreter_that_is_too_old_is_told_the_floor(
     assert (status, said.count("\n"), len(targets)) == (3, 1, 2)
     assert "is Python 3.7" in said
     assert "the probes need 3.8 or newer" in said
+
+
+class Counted(ImageTarget):
+    """Counts the containers that it made."""
+
+    made = 0
+
+    def _created(self, python: str) -> str:
+        self.made += 1
+        return super()._created(python)
+
+
+def test_what_was_begun_beside_other_work_is_what_is_measured(images: Images) -> None:
+    client = images.client
+    target = Counted(client, client.api.inspect_image("audit-bookworm"), "audit-bookworm")
+    plan = session.plan(["none"], 1)
+    target.prepare(session.request(plan, "facts"))
+    captured = session.capture(plan, target.launch, lambda *_: None)
+    target.close()
+    assert captured["facts"]["python.version"]["value"].startswith("3.11")
+    assert "incomplete" not in captured
+    assert (target.made, images.containers()) == (1, [])
+
+
+@pytest.mark.parametrize("asked", ["nothing", "something else"])
+def test_what_was_begun_and_not_needed_is_removed(asked: str, images: Images) -> None:
+    client = images.client
+    target = Counted(client, client.api.inspect_image("audit-bookworm"), "audit-bookworm")
+    with contextlib.closing(target):
+        target.prepare({"work": "facts"})
+        if asked != "nothing":
+            records = list(target.launch({"work": "facts", "machine": True}))
+            assert any("machine" in one for one in records)
+    assert (target.made, images.containers()) == (1 + (asked != "nothing"), [])
 
 
 def test_a_running_container_is_left_as_it_was(engine: DockerClient, tmp_path: Path) -> None:

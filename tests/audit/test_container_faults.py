@@ -363,6 +363,20 @@ sys.exit(main())
 """
 """`audit` that stops for a second between a container's creation and its start."""
 
+STUCK = """
+import os, sys, time
+from audit.targets import engine
+from audit.targets.container import ImageTarget
+def stuck(self, python):
+    open(os.environ["HALTED"], "w").close()
+    time.sleep(1000)
+engine.SECONDS_TO_ANSWER = 1
+ImageTarget._created = stuck
+from audit.__main__ import main
+sys.exit(main())
+"""
+"""`audit` with an engine that never answers when it is to create a container, and little patience."""
+
 HOST_HALTS = """
 import os, time
 write = os.write
@@ -399,6 +413,10 @@ INTERRUPTIONS = [
                  "interrupted; nothing was written (--partial"),
     Interruption("creation-partial", "the same with --partial: the host's part is whole", "creation", "--partial", 3,
                  "", ("", "interrupted")),
+    Interruption("stuck", "Ctrl-C while the engine does not answer: refused, and not waited for", "stuck", "", 2,
+                 "interrupted; nothing was written (--partial"),
+    Interruption("stuck-partial", "the same with --partial: the host's part is whole", "stuck", "--partial", 3,
+                 "", ("", "interrupted")),
     Interruption("battery", "a scheduler's SIGTERM in the container's battery: refused, and it is removed", "battery",
                  "", 2, "interrupted; nothing was written (--partial", number=signal.SIGTERM),
     Interruption("battery-partial", "the same with --partial: what was measured in it is kept", "battery",
@@ -434,8 +452,8 @@ def begun(case: Interruption, place: Place, name: str) -> subprocess.Popen[str]:
     if case.at == "host":
         (place.folder / "sitecustomize.py").write_text(HOST_HALTS)
         prefix = f"--via 'env PYTHONPATH={place.folder}' --python {sys.executable}"
-    if case.at == "creation":
-        (place.folder / "creating.py").write_text(CREATING)
+    if case.at in ("creation", "stuck"):
+        (place.folder / "creating.py").write_text(CREATING if case.at == "creation" else STUCK)
         command = f"{place.folder}/creating.py"
     if case.at == "battery":
         target = f"--container {place.names['HALTS']}"

@@ -6,10 +6,12 @@ from __future__ import annotations
 import datetime
 import gzip
 import json
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from audit.compare.side import Measured
@@ -20,6 +22,7 @@ from audit.policy.policy import Policy
 from reports import codec
 from reports.catalogue import catalogue
 from reports.checked import Check
+from reports.render.pages.words import count
 
 MACHINES = Path(__file__).parent.parent.parent / "fixtures" / "machines"
 TODAY = datetime.date(2026, 11, 22)
@@ -336,6 +339,56 @@ def test_a_harmless_change_gives_none(what: str) -> None:
     assert (found.verdict, found.findings, found.missing, found.exit) == ("pass", [], {}, 0)
     assert found.operators[0] == found.operators[1] > 600
     assert found.held[0] == found.held[1] > 100
+
+
+@pytest.mark.parametrize("under", RULES)
+def test_what_changes_by_itself_is_never_held_not_even_by_a_baseline_that_names_it(under: str) -> None:
+    """Edited by hand, or made when the catalogue had another kind for it."""
+    of = held(RULES[under].also_held)
+    ((name, one),) = of.classes.items()
+    edited = replace(of, classes={name: replace(one, facts={**one.facts, "time.load": [1.0, 1.0, 1.0]})})
+    for now in (machine({"time.load": [9.0, 9.0, 9.0]}), machine({"time.load": GONE})):
+        found = checked(now, RULES[under], edited)
+        assert (found.verdict, found.findings, found.missing, found.exit) == ("pass", [], {}, 0)
+        assert found.held == checked(machine({}), RULES[under], of).held
+
+
+def lacking(side: Measured, operators: int, why: str = "SIGSEGV") -> Measured:
+    """A machine on which so many operators of blas died."""
+    battery = side.target.battery
+    assert battery
+    left = operators
+    found = []
+    for one in battery.operators:
+        if left and one.component == "blas" and not one.hazard:
+            one, left = msgspec.structs.replace(one, status="failed", reason=why, result=None), left - 1
+        found.append(one)
+    target = msgspec.structs.replace(
+        side.target,
+        battery=msgspec.structs.replace(battery, operators=found),
+        incomplete=[f"operator {one.name}: {why}" for one in found if one.status],
+    )
+    return Measured("here", "", msgspec.structs.replace(side.report, targets=[target]), target)
+
+
+CI = policy.read(Path(__file__).parent.parent.parent / ".ci" / "audit.toml")
+
+
+@pytest.mark.parametrize("rules", [Policy(), CI, policy.BUILT_IN["strict"]], ids=["usual", "ci", "strict"])
+@pytest.mark.parametrize("changes", [{}, HASWELL], ids=["known class", "unknown class"])
+@pytest.mark.parametrize("operators", [1, 9])
+def test_what_died_is_a_gap_on_any_hardware(operators: int, changes: Changes, rules: Policy) -> None:
+    found = checked(lacking(machine(changes), operators), rules)
+    errors = [one for one in found.findings if one.severity == "error"]
+    assert (found.verdict, found.exit) == (("fail", 1) if errors else ("incomplete", 3))
+    assert bool(errors) is (rules.name == "strict")
+    assert [one.rule for one in found.findings] == (["unknown-class"] if changes else ["unreadable"])
+    assert len(found.missing) == (not changes)
+    told = (
+        f"{count(operators, 'operator')} could not be compared" if changes else "cannot be compared: failed (SIGSEGV)"
+    )
+    assert told in found.findings[0].message
+    assert found.notes[0].startswith("host is incomplete: operator blas.")
 
 
 def test_there_are_as_many_as_promised() -> None:

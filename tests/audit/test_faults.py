@@ -3,7 +3,8 @@ status, or a report that says what it lacks; in bounded time and memory, with no
 
 The tables are data. `how` is a line of shell, run in an empty folder in which `run` is `audit run --quiet`, `alone` is
 `python probes.pyz --quiet`, `$PYTHON` a good interpreter, `interpreter` makes an executable `./python` of its argument,
-and `site` a `sitecustomize.py` that `$SITE`, a prefix for `--via`, puts before the audited interpreter only.
+`site` a `sitecustomize.py` that `$SITE`, a prefix for `--via`, puts before the audited interpreter only, and `train` a
+program `train.py` that takes two steps and does what its argument says.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from audit.targets import bundle
 from reports import codec
+from tests.audit.faults import NAMESPACE, Fault
+from tests.audit.program_faults import PROGRAMS, TRAIN
 
 SECONDS = 30
 """More than any fault takes, on a machine that is busy."""
@@ -32,22 +34,6 @@ KIBIBYTES = 500_000
 """More memory than any process needs; a flood is gigabytes."""
 
 
-@dataclass(frozen=True)
-class Fault:
-    """One row. words: in the only line on standard error, "" for none at all. incomplete: in what the report says that
-    it lacks. python: the version that `$OLD` must be. needs: a command that must succeed here."""
-
-    name: str
-    what_happens: str
-    how: str
-    status: int
-    words: str = ""
-    incomplete: str = ""
-    python: str = ""
-    needs: str = ""
-
-
-NAMESPACE = "unshare -m true"
 OTHER_USER = 'setpriv --reuid=54321 --regid=54321 --clear-groups "$PYTHON" -c 0'
 AS_OTHER = "setpriv --reuid=54321 --regid=54321 --clear-groups"
 
@@ -557,9 +543,10 @@ ALONE = [
     ),
 ]
 
-FAULTS = [*INTERPRETERS, *MACHINES, *OUTPUTS, *ALONE]
+FAULTS = [*INTERPRETERS, *MACHINES, *OUTPUTS, *ALONE, *PROGRAMS]
 
 PRELUDE = """
+train() { printf '%s\\n' "$TRAIN" "$1" > train.py; }
 interpreter() { printf '#!/bin/sh\\n%s\\n' "$1" > python; chmod +x python; }
 site() { mkdir site; printf '%s\\n' "$1" > site/sitecustomize.py; }
 """
@@ -592,6 +579,7 @@ class Place:
             "SITE": f"env PYTHONPATH={self.folder}/site",
             "TMPDIR": str(self.folder / "tmp"),
             "MARKER": self.marker,
+            "TRAIN": TRAIN,
             **more,
         }
 
@@ -666,7 +654,8 @@ def test_a_fault(fault: Fault, place: Place, interpreter: Callable[[str], str]) 
     assert place.left() == []
     assert list((place.folder / "tmp").iterdir()) == []
     report = place.folder / "x.json"
-    made = set(place.names()) - place.given - {"python", "p", "f", "ro", "site", "private", "numpy.py", "json.py"}
+    used = {"python", "p", "f", "ro", "site", "private", "numpy.py", "json.py", "train.py"}
+    made = set(place.names()) - place.given - used
     if fault.status == 2 and not report.exists():
         assert made == set()
         return

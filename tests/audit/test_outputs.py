@@ -58,7 +58,7 @@ def test_several_reports_are_written_at_once(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == render.check(found, "line")
 
 
-@pytest.mark.parametrize("text", ["sarif", "sarif=", "=x", "html=x.html"])
+@pytest.mark.parametrize("text", ["sarif", "sarif=", "=x", "pdf=x.pdf"])
 def test_a_report_that_cannot_be_is_refused_while_options_are_read(
     text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,4 +157,4 @@ def test_a_saved_check_is_shown_with_its_status(name: str, capsys: pytest.Captur
 def test_only_a_check_is_shown_as_findings(capsys: pytest.CaptureFixture[str]) -> None:
     Path("diff.json").write_text(render.diff(samples.diverged(), "json"))
     assert main(["show", "diff.json", "--format", "sarif"]) == 2
-    assert "only a check is shown as sarif; choose terminal, markdown, json" in capsys.readouterr().err
+    assert "only a check is shown as sarif; choose terminal, markdown, html, json" in capsys.readouterr().err

@@ -231,6 +231,12 @@ def test_what_a_policy_speaks_of_is_held(tmp_path: Path) -> None:
     assert "os.kernel" not in next(iter(held().classes.values())).facts
 
 
+def test_what_changes_by_itself_may_be_required(tmp_path: Path) -> None:
+    rules = read('require = ["time.load"]', tmp_path)
+    assert levels(rules, {}) == []
+    assert levels(rules, {"time.load": None}) == [("required-unreadable", "time.load", "error")]
+
+
 # Mistakes
 
 W = 'fact = "libc.version", reason = "r", until = 2027-01-31'
@@ -242,6 +248,10 @@ MISTAKES = {
     "[severity]\nfact = {}": ":2: there is no 'fact' in severity; did you mean facts?",
     '[severity.facts]\n"libc.*" = "eror"': ":2: severity.facts.libc.*: there is no 'eror'; did you mean error?",
     '[severity.kinds]\nnumerical = "off"': ":2: severity.kinds: there is no 'numerical'; did you mean numeric?",
+    'hold = ["os.kernel",\n"time.load"]': ":2: time.load changes by itself, so no baseline holds it",
+    '[severity.facts]\n"gpu.0.power" = "error"': ":2: gpu.0.power changes by itself, so no baseline holds it",
+    '[severity.kinds]\nvolatile = "error"': ":2: severity.kinds: there is no 'volatile'",
+    '[severity.rules]\nvolatile-drift = "error"': ":2: severity.rules: there is no 'volatile-drift'",
     '[severity.rules]\nresult-changed = "off"': "did you mean results-changed?",
     '[severity.components]\nlibn = "off"': ":2: severity.components: there is no 'libn'; did you mean libm?",
     'severity = "strict"': ":1: severity is a table",

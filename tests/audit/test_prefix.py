@@ -57,6 +57,31 @@ def test_a_prefix_stands_in_front() -> None:
     assert machine["variables.TZ"]["value"] == "Tokyo" or "Tokyo" in str(machine["variables.TZ"])
 
 
+@pytest.mark.parametrize(
+    ("prefix", "command"),
+    [
+        ("", "env -u TZ OMP_NUM_THREADS=1 python3"),
+        ("ssh gpu02", "ssh gpu02 env -u TZ OMP_NUM_THREADS=1 python3"),
+        ("/opt/qemu-x86_64 -cpu max", "env -u TZ OMP_NUM_THREADS=1 /opt/qemu-x86_64 -cpu max python3"),
+        ("ssh gpu02 qemu-aarch64", "ssh gpu02 env -u TZ OMP_NUM_THREADS=1 qemu-aarch64 python3"),
+    ],
+)  # fmt: skip
+def test_variables_are_put_in_where_they_reach_the_interpreter(prefix: str, command: str) -> None:
+    target = PrefixTarget(prefix.split(), "python3")
+    assert target.command() == [*prefix.split(), "python3"]
+    assert target.under({"OMP_NUM_THREADS": "1", "TZ": ""}, {}).command() == command.split()
+
+
+def test_variables_are_put_in_and_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    target = PrefixTarget(["env"], sys.executable).under({"OMP_NUM_THREADS": "1", "LC_ALL": "", "TZ": "UTC"}, {})
+    machine = records(target)["machine"]
+    assert isinstance(machine, dict)
+    told = {name: machine[f"variables.{name}"].get("value") for name in ("OMP_NUM_THREADS", "LC_ALL", "TZ")}
+    assert told == {"OMP_NUM_THREADS": "1", "LC_ALL": None, "TZ": "UTC"}
+
+
 def test_the_working_directory_cannot_shadow_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "numpy.py").write_text("raise RuntimeError('shadow')")
     (tmp_path / "json.py").write_text("raise RuntimeError('shadow')")

@@ -11,16 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from simulated import LEVELS, LIBM, SIMD, Bench, Machine, measured, under
+from simulated import LEVELS, LIBM, SIMD, Bench, Machine, digest, measured, under
 
 from audit.causes import proven
 from audit.causes.laboratory import Under
 from audit.causes.minimise import minimise
-from audit.causes.reproduce import NotComparable, reproduce
+from audit.causes.reproduce import reproduce
+from audit.causes.trials import NotComparable
 from audit.compare.engine import compare
 from audit.compare.side import Measured
 from audit.errors import AuditError, ReportError
 from reports import proof, render
+from reports.report import Observation, Operator, Repeat
 from reports.reproduction import Reproduction
 
 HERE = Machine()
@@ -71,17 +73,7 @@ def test_more_threads_than_there_are_cpus_take_a_call() -> None:
 
 
 def test_variables_of_ones_own_are_taken_out_first() -> None:
-    mine = Machine(kernel="Haswell", variables={"OPENBLAS_CORETYPE": "Haswell"})
-
-    class Freed(Bench):
-        def measure(self, values, *rest, **more):  # type: ignore[no-untyped-def]
-            if values.settings.get("OPENBLAS_CORETYPE") == "":
-                self.machine = replace(mine, kernel="")
-            given = super().measure(values, *rest, **more)
-            self.machine = mine
-            return given
-
-    one = reproduce(measured(Machine()), Freed(mine))  # type: ignore[arg-type]
+    one, _ = found(Machine(), Machine(variables={"OPENBLAS_CORETYPE": "Haswell"}))
     assert one.verdict == "reproduced"
     assert one.settings == {"OPENBLAS_CORETYPE": ""}
 
@@ -139,6 +131,72 @@ def test_equal_machines_have_nothing_to_set() -> None:
     assert (one.verdict, one.exit, one.settings, len(bench.asked)) == ("same", 0, {}, 1)
 
 
+def altered(side: Measured, **others: Operator) -> Measured:
+    """A side with other operators in the place of some, by name with _ for the dot."""
+    battery = side.target.battery
+    assert battery
+    operators = [others.get(one.name.replace(".", "_"), one) for one in battery.operators]
+    target = msgspec.structs.replace(side.target, battery=msgspec.structs.replace(battery, operators=operators))
+    return Measured(side.label, side.file, msgspec.structs.replace(side.report, targets=[target]), target)
+
+
+def test_what_no_fact_explains_is_unknown_and_no_setting_is_blamed() -> None:
+    there = measured(Machine())
+    other = msgspec.structs.replace(there.operators["python.sum"], result=Observation("0" * 16, "float64", [1]))
+    one = reproduce(altered(there, python_sum=other), Bench(Machine()))  # type: ignore[arg-type]
+    assert (one.verdict, one.exit, one.reproduced) == ("unknown", 1, False)
+    assert [(cause.root, cause.status, cause.components) for cause in one.causes] == [(None, "unknown", ["python"])]
+    assert (one.settings, one.residue) == ({}, ["python.sum"])
+    text = " ".join(render.reproduction(one).split())
+    assert text.startswith("UNKNOWN. No setting gave there's bits, and no differing fact explains it.")
+
+
+def test_what_the_other_machine_does_not_repeat_is_not_wanted() -> None:
+    """No operator of blas repeats there, so that only the job shows what its setting is needed for."""
+    haswell = measured(Machine("Haswell"))
+    dot, gemm = (
+        msgspec.structs.replace(haswell.operators[name], repeats=["0" * 16]) for name in ("blas.dot", "blas.gemm")
+    )
+    one = reproduce(altered(haswell, blas_dot=dot, blas_gemm=gemm), Bench(HERE))  # type: ignore[arg-type]
+    assert one.verdict == "reproduced"
+    assert "blas.dot" not in one.wanted
+    assert one.skipped == {f"operator blas.{name} on there": "not repeated" for name in ("dot", "gemm")}
+
+
+def test_where_all_that_differs_is_not_repeated_there_is_nothing_to_reproduce() -> None:
+    there = measured(HERE)
+    shaky = msgspec.structs.replace(there.operators["blas.dot"], repeats=["0" * 16])
+    one = reproduce(altered(there, blas_dot=shaky), Bench(HERE))  # type: ignore[arg-type]
+    assert (one.verdict, one.exit, one.settings) == ("nondeterministic", 1, {})
+    assert render.reproduction(one).startswith("NOT REPEATABLE. What differs from there is not the same in every run.")
+
+
+def test_a_job_that_the_other_machine_does_not_repeat_is_left_out() -> None:
+    haswell = measured(Machine("Haswell"))
+    repeat = Repeat("0" * 16, step=1, row=0)
+    (job,) = (msgspec.structs.replace(job, repeats=[repeat]) for job in haswell.target.jobs)
+    target = msgspec.structs.replace(haswell.target, jobs=[job])
+    one = reproduce(replace(haswell, target=target), Bench(HERE))  # type: ignore[arg-type]
+    assert one.verdict == "reproduced"
+    assert "job numpy" in one.skipped
+    assert not any(name.startswith("job ") for name in one.wanted)
+
+
+def test_another_version_of_a_job_is_left_out_with_its_reason() -> None:
+    haswell = measured(Machine("Haswell"))
+    (job,) = (msgspec.structs.replace(job, version=job.version + 1) for job in haswell.target.jobs)
+    target = msgspec.structs.replace(haswell.target, jobs=[job])
+    one = reproduce(replace(haswell, target=target), Bench(HERE))  # type: ignore[arg-type]
+    assert one.verdict == "reproduced"
+    assert one.skipped == {"job numpy": "not the same job: version 2 (c0ffee) and 1 (c0ffee)"}
+    assert "job numpy: not the same job: version 2 (c0ffee) and 1" in " ".join(
+        render.reproduction(one, all=True).split()
+    )
+    alone = replace(haswell, target=msgspec.structs.replace(target, battery=None))
+    with pytest.raises(NotComparable, match="nothing in it can be compared with this machine"):
+        reproduce(alone, Bench(HERE))  # type: ignore[arg-type]
+
+
 def test_nothing_in_common_is_not_comparable() -> None:
     there = measured(Machine(), battery=False, jobs=False)
     with pytest.raises(NotComparable, match="nothing in it can be compared"):
@@ -177,6 +235,35 @@ def test_a_proof_is_worked_out_from_digests_and_not_believed() -> None:
     assert needed == "2 runs without OPENBLAS_CORETYPE that give other bits"
     assert proof.missing(msgspec.structs.replace(one, wanted={})) == "nothing was compared"
     assert proof.missing(msgspec.structs.replace(one, settings={**one.settings, "PYTHONHASHSEED": "1"}))
+
+
+def test_runs_without_a_setting_must_agree_with_each_other() -> None:
+    one, _ = found(Machine("Haswell"))
+    less = {name: value for name, value in one.settings.items() if name != "OPENBLAS_CORETYPE"}
+    position, child = next((n, one) for n, one in enumerate(one.children) if one.settings == less)
+    changed = {**child.changed, "blas.dot": "0" * 16}
+    digests = {work: proof.combined(proof.of_work({**one.wanted, **changed}, work)) for work in child.works}
+    other = msgspec.structs.replace(child, changed=changed, digests=digests)
+    assert proof.consistent(other, one.wanted)
+    assert not proof.gave(other, one.wanted)
+    children = [other if n == position else each for n, each in enumerate(one.children)]
+    lacks = "runs without OPENBLAS_CORETYPE that give the same bits each time (operators)"
+    assert proof.missing(msgspec.structs.replace(one, children=children)) == lacks
+
+
+def test_what_wavers_without_a_setting_does_not_prove_it() -> None:
+    """Between two settings the machine repeats nothing: that results part there is no effect of the second one."""
+
+    def bits(now: Machine, name: str) -> str:
+        wavers = name == "numpy.exp" and now.kernel == "Haswell" and "X86_V4" in (now.simd or ())
+        return digest(now.run) if wavers else now.bits(name)
+
+    one, _ = found(Machine("Haswell"), bits=bits)
+    assert one.residue == []
+    assert proof.missing(one) == "runs without NPY_DISABLE_CPU_FEATURES that give the same bits each time (operators)"
+    assert (one.verdict, one.reproduced, one.exit) == ("nondeterministic", False, 1)
+    assert "proven" not in {cause.status for cause in one.causes}
+    assert render.reproduction(one).startswith("NOT REPEATABLE. ")
 
 
 # Minimising

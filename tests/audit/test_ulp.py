@@ -54,6 +54,18 @@ def test_all_halves_in_their_order() -> None:
     assert (one("f2", 0x8000).place, one("f2", 0x8000).bits) == (0, "0x8000")
 
 
+def test_all_bfloat16_in_their_order() -> None:
+    """All 65,536 are the float32 with the same upper half, and have the order of these."""
+    patterns = range(1 << 16)
+    elements = ulp.elements("bf2", struct.pack("<65536H", *patterns))
+    upper = ulp.elements("f4", struct.pack("<65536I", *(pattern << 16 for pattern in patterns)))
+    assert [element.bits for element in elements] == [f"0x{pattern:04x}" for pattern in patterns]
+    assert [str(element.value) for element in elements] == [str(element.value) for element in upper]
+    assert [None if one.place is None else one.place << 16 for one in elements] == [one.place for one in upper]
+    assert sum(element.place is None for element in elements) == 2 * 127
+    assert (elements[0x3F80].value, elements[0x3F81].place) == (1.0, 0x3F81)
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @given(st.data())
 def test_places_have_the_order_of_the_numbers(dtype: str, data: st.DataObject) -> None:
@@ -125,11 +137,11 @@ def test_a_bool_is_0_or_1_and_other_bytes_are_told_apart() -> None:
     assert ulp.elements("b1", b"\2")[0].bits == "0x02"
 
 
-@pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS, "b1", "c8", "c16"])
+@pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS, "b1", "c8", "c16", "bf2"])
 def test_bytes_that_are_no_whole_number_of_elements_are_refused(dtype: str) -> None:
     assert ulp.is_numeric(dtype)
     assert ulp.elements(dtype, b"") == []
-    width = int(ulp.real_type(dtype)[0][1:])
+    width = int(ulp.real_type(dtype)[0].lstrip("bfiu"))
     for size in range(1, width):
         with pytest.raises(ValueError, match=f"{size + width} bytes are no whole number of {width}-byte elements"):
             ulp.elements(dtype, bytes(size + width))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from probes.session import DEATHS, Died, Plan, Record, Request, capture
+from probes.session import DEATHS, Died, Plan, Program, Record, Request, capture
 
 MACHINE = {"machine": {"cpu.model": {"value": "A 1-2", "source": "s"}}, "jobs": ["python"]}
 EFFECT = {"effect": {"python.hash_seed": {"value": 7, "source": "s"}}}
@@ -275,3 +275,104 @@ def test_nvml_that_hangs_costs_its_own_facts_only() -> None:
 
     facts = capture(Plan(battery=False, jobs=()), launch, quiet)["facts"]
     assert facts["gpu.count"] == {"status": "timeout", "reason": "NVML: no progress for 120 s"}
+
+
+PROGRAM = Program(("python", "train.py"), steps=2)
+
+
+def ran(run: int, rows: bytes = b"a", reason: str = "", asked: bool = False) -> Iterator[Record]:
+    """A program of two processes, as `program/launch.py` tells of it."""
+    yield {"progress": [1, 2]}
+    for name in ("program.rank0", "program.rank1"):
+        told = {"name": name, "trace": _trace([rows], f"d{rows.decode()}"), "scores": [{"name": "bleu", "value": run}]}
+        yield {"job": {**told, "facts": {"program.status": {"value": 0, "source": "its end"}}}}
+    yield {"program": {"steps": 2, "reason": reason, "asked": asked}}
+    yield {"end": 1.5 + run}
+
+
+def test_a_program_is_run_after_all_else_and_every_process_of_it_is_a_job() -> None:
+    def answer(request: Request) -> Iterator[Record]:
+        if request["work"] == "program":
+            yield from ran(request["run"], b"b" if request["run"] == 2 else b"a")
+            return
+        yield EFFECT
+        yield {"end": 0.1}
+
+    child = Child(answer)
+    said: list[tuple[str, int, int]] = []
+    target = capture(Plan(jobs=(), repeat=3, program=PROGRAM), child, lambda *words: said.append(words))
+    assert [request["work"] for request in child.requests] == ["operators"] * 3 + ["program"] * 3
+    asked = child.requests[-1]
+    assert {name: asked[name] for name in PROGRAM._fields} == PROGRAM._asdict()
+    assert ("program, run 2 of 3", 1, 2) in said
+    first, second = target["jobs"]
+    assert (first["name"], second["name"], first["runs"]) == ("program.rank0", "program.rank1", 3)
+    assert first["seconds"] == [1.5, 2.5, 3.5]
+    assert first["facts"] == {"program.status": {"value": 0, "source": "its end"}}
+    assert first["repeats"] == [
+        {"digest": "da", "scores": [{"name": "bleu", "value": 1}]},
+        {"digest": "db", "scores": [{"name": "bleu", "value": 2}], "step": 0, "row": 0},
+    ]
+    assert "incomplete" not in target
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_program_that_fails_is_run_no_further_and_is_no_evidence(failing: int) -> None:
+    def answer(request: Request) -> Iterator[Record]:
+        if request["work"] == "program":
+            yield from ran(request["run"], reason="it failed" if request["run"] == failing else "")
+        yield {"end": 0.1}
+
+    child = Child(answer)
+    target = capture(Plan(battery=False, jobs=(), repeat=3, program=PROGRAM), child, quiet)
+    assert sum(request["work"] == "program" for request in child.requests) == failing + 1
+    assert target["incomplete"] == ["it failed"]
+    assert (target["jobs"][0]["runs"], target["jobs"][0]["repeats"]) == (1, [])
+    assert target["jobs"][0]["trace"]["digest"] == "da"
+
+
+def test_what_watches_a_program_may_die_and_what_it_told_is_kept() -> None:
+    def answer(request: Request) -> Iterator[Record]:
+        if request["work"] == "program":
+            yield next(record for record in ran(0) if "job" in record)
+            raise Died("failed", "SIGKILL")
+        yield {"end": 0.1}
+
+    target = capture(Plan(battery=False, jobs=(), repeat=1, program=PROGRAM), Child(answer), quiet)
+    assert target["incomplete"] == ["program: SIGKILL"]
+    assert [job["name"] for job in target["jobs"]] == ["program.rank0"]
+
+
+def test_a_program_that_recorded_nothing_still_tells_its_facts() -> None:
+    facts = {"program.status": {"value": 1, "source": "its end"}}
+
+    def answer(request: Request) -> Iterator[Record]:
+        if request["work"] == "program":
+            yield {"job": {"name": "program", "status": "failed", "reason": "no step", "facts": facts}}
+            yield {"program": {"steps": 0, "reason": "no step", "asked": False}}
+        yield {"end": 0.1}
+
+    target = capture(Plan(battery=False, jobs=(), repeat=1, program=PROGRAM), Child(answer), quiet)
+    assert target["jobs"] == [{"name": "program", "status": "failed", "reason": "no step", "facts": facts}]
+    assert target["incomplete"] == ["no step"]
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_an_interrupted_program_is_kept_though_nobody_asked_for_it(partial: bool) -> None:
+    def answer(request: Request) -> Iterator[Record]:
+        if request["work"] == "program":
+            yield from ran(0, asked=True)
+        yield {"end": 0.1}
+
+    plan = Plan(battery=False, jobs=(), repeat=2, partial=partial, program=PROGRAM)
+    target = capture(plan, Child(answer), quiet)
+    assert target["incomplete"] == ["interrupted during program, run 1 of 2, after 2 steps"]
+    assert target["jobs"][0]["runs"] == 1
+
+
+def test_an_interruption_before_a_program_says_that_it_was_not_begun() -> None:
+    plan = Plan(jobs=("python",), partial=True, program=PROGRAM)
+    target = capture(plan, Child(interrupted_at("operators", 0)), quiet)
+    assert target["incomplete"] == ["interrupted during operators, run 1 of 2; not begun: job python, program"]
+    with pytest.raises(KeyboardInterrupt):
+        capture(plan._replace(partial=False), Child(interrupted_at("operators", 0)), quiet)

@@ -25,7 +25,7 @@ from audit.compare.sketch import LIMIT, MOST_HIDDEN, _unmix, difference
 from probes import sketch
 from probes.digest import Tensor, tensor
 
-TYPES = ["f2", "f4", "f8", "c8", "c16", "b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"]
+TYPES = ["bf2", "f2", "f4", "f8", "c8", "c16", "b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"]
 
 
 def changed(values: Any, changes: dict[int, int]) -> Any:
@@ -231,7 +231,7 @@ def test_hostile_bytes_take_no_time(zeros: int, count: int) -> None:
 @given(st.sampled_from(TYPES), st.integers(1, 600), st.randoms(use_true_random=False))
 def test_tensors_of_every_type(dtype: str, count: int, source: random.Random) -> None:
     """The whole way from bytes, against brute force over all elements."""
-    size = int(dtype[1:])
+    size = int(dtype.lstrip("bcfiu"))
     data = source.randbytes(count * size)
     other = bytearray(data)
     for at in source.sample(range(len(data)), min(source.randrange(30), len(data))):
@@ -325,7 +325,7 @@ def test_sums_that_may_have_wrapped_give_no_estimate(value: int, known: bool) ->
 @given(st.sampled_from(TYPES), st.integers(0, 400), st.randoms(use_true_random=False))
 @settings(deadline=None)
 def test_numpy_and_plain_python_give_the_same_bytes(dtype: str, count: int, source: random.Random) -> None:
-    size = int(dtype[1:])
+    size = int(dtype.lstrip("bcfiu"))
     data = source.randbytes(count * size) if dtype != "b1" else bytes(source.choices((0, 1), k=count))
     seen = Tensor(dtype, (count,), data)
     assert sketch._fast(seen, numpy) == sketch._plain(seen)
@@ -338,6 +338,16 @@ def test_the_order_of_floats() -> None:
     assert places == sorted(places)
     assert places[2:6] == [-2, -1, 0, 1]
     assert places[7] - places[6] == 1
+
+
+def test_bfloat16_has_the_order_of_floats_and_bools_that_of_numbers() -> None:
+    """-1, -0, 0, the smallest, 1, the next one, infinity: sign and magnitude of 16 bits."""
+    patterns = [0xBF80, 0x8000, 0x0000, 0x0001, 0x3F80, 0x3F81, 0x7F80]
+    places = sketch.ordered(Tensor("bf2", (7,), struct.pack("<7H", *patterns)))
+    assert places == [-0x3F81, -1, 0, 1, 0x3F80, 0x3F81, 0x7F80]
+    assert sketch.ordered(Tensor("b1", (2,), b"\x00\x81")) == [0, 0x81]
+    seen = sketch.observe(Tensor("bf2", (300,), struct.pack("<300H", *range(300))))
+    assert base64.b64decode(seen["values"])[-2:] == struct.pack("<H", 255 * 300 // 256)
 
 
 def test_a_wrong_size_is_no_sketch() -> None:

@@ -47,6 +47,7 @@ from reports.report import (
     Repeat,
     Report,
     Row,
+    Score,
     Target,
     Trace,
 )
@@ -593,6 +594,55 @@ def recipe_target() -> Target:
     )
 
 
+def recorded_process(name: str = "program", steps: int = 20, **changes: Any) -> Job:
+    """A process of a person's own program, recorded step by step, run once."""
+    rows = [
+        Row("data", "batch.0", "constant", [], [], "f4", [32, 3, 28, 28]),
+        Row("loss", "loss", "loss", ["aten"], [0], "f4", [], "", "train.py:41"),
+    ]
+    given: dict[str, Any] = {
+        "configuration": "cd34",
+        "runs": 1,
+        "seconds": [12.3],
+        "facts": {"program.status": Fact(0, "its end"), "blas.threads": Fact(16, "threadpoolctl")},
+        "trace": Trace(
+            steps, ["data", "loss"], rows, digests=["AAAAAAAAAAAAAAAAAAAAAA=="] * steps, digest="35bcd928" * 2
+        ),
+        "outcome": Outcome(2.9, 2.3071),
+    }
+    return Job(name, **{**given, **changes})
+
+
+def recorded_target(*jobs: Job, **changes: Any) -> Target:
+    """`audit run -- COMMAND`: the battery and the program."""
+    chosen = "your program's own"
+    return target(
+        **{"chosen": chosen, "jobs": list(jobs) or [recorded_process()], "battery": battery(runs=1), **changes}
+    )
+
+
+def killed_target() -> Target:
+    """A program of two processes, of which something could not be seen, and which something killed."""
+    notes = ["torch.compile: operators inside compiled regions are one row", "3 data loader workers are not recorded"]
+    reason = "program ended by SIGKILL after 41 steps"
+    ranks = [recorded_process("program.rank0", 41, notes=notes), recorded_process("program.rank1", 40)]
+    return recorded_target(*ranks, incomplete=[reason])
+
+
+def untrained_target() -> Target:
+    """A program that trains nothing."""
+    reason = "no step was seen: a step is one of an optimizer"
+    return recorded_target(Job("program", status="failed", reason=reason), incomplete=[reason])
+
+
+def repeated_target(digest: str = "35bcd928" * 2) -> Target:
+    """A program that was run three times, with its scores."""
+    repeats = [Repeat("35bcd928" * 2), Repeat(digest, *((3, 1) if digest != "35bcd928" * 2 else ()))]
+    scores = [Score("accuracy", 0.9123), Score("bleu", 27.41, 0.31)]
+    job = recorded_process(runs=3, seconds=[12.3, 12.1, 12.6], repeats=repeats, scores=scores)
+    return recorded_target(job, battery=battery(runs=3))
+
+
 REPORTS = {
     "repeatable": lambda: report(),
     "not_repeatable": lambda: report(shaky_target()),
@@ -601,6 +651,12 @@ REPORTS = {
     "once": lambda: report(target(jobs=[reference_job("numpy", runs=1, repeats=[])], battery=None)),
     "recipe": lambda: report(recipe_target()),
     "two_targets": lambda: report(target(), target(name="python:3.12-slim", chosen="the image's python3")),
+    "recorded": lambda: report(recorded_target()),
+    "recorded_killed": lambda: report(killed_target()),
+    "recorded_nothing": lambda: report(untrained_target()),
+    "recorded_repeatable": lambda: report(repeated_target()),
+    "recorded_not_repeatable": lambda: report(repeated_target("ffff" * 4)),
+    "recorded_two_targets": lambda: report(recorded_target(), recorded_target(name="python:3.12-slim")),
 }
 
 

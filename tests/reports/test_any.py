@@ -16,7 +16,7 @@ import pytest
 import strategies
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from inert import assert_inert, assert_no_markup
+from inert import assert_inert, assert_no_markup, assert_page
 
 from audit.cli import main
 from probes import assemble
@@ -43,6 +43,8 @@ def check(text: str, format: str, value: Any = None) -> None:
     assert_inert(text)
     if format == "markdown":
         assert_no_markup(text)
+    if format == "html":
+        assert_page(text)
     if format == "json" and value is not None:
         assert msgspec.json.decode(text, type=type(value)) == value
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from inert import assert_inert, assert_no_markup
+from inert import assert_inert, assert_no_markup, assert_page
 
 from audit.cli import main
 from fixtures import hostile
@@ -21,7 +21,7 @@ from reports import codec
 
 ROOT = Path(__file__).parent.parent.parent
 
-FORMATS = (["terminal"], ["terminal", "--all"], ["markdown"], ["markdown", "--all"], ["json"])
+FORMATS = (["terminal"], ["terminal", "--all"], ["markdown"], ["markdown", "--all"], ["html"], ["json"])
 
 MEMORY = 2 << 30
 SECONDS = 20
@@ -107,6 +107,8 @@ def assert_harmless(found: tuple[int, str, str], form: str, lines: int = 0) -> N
     assert not lines or len(out.splitlines()) <= lines
     if form == "markdown":
         assert_no_markup(out)
+    if form == "html":
+        assert_page(out)
 
 
 def test_there_are_many_and_each_has_a_name() -> None:

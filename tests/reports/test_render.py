@@ -22,7 +22,7 @@ from reports.render.pages import measured, page
 from reports.render.pages.run import RunSummary
 from reports.render.pages.sides import side_by_side
 from reports.render.pages.words import elements, listed, percent, size, size_bytes
-from reports.report import Fact, Report, Target
+from reports.report import Fact, Report, Scalar, Target
 
 HERE = Path(__file__).parent
 
@@ -61,6 +61,13 @@ def test_diff_of_everything_is_as_committed(format: str, golden: Golden) -> None
 @pytest.mark.parametrize("name", samples.REPORTS)
 def test_run_summary_is_as_committed(name: str, golden: Golden) -> None:
     golden(f"run_{name}.txt", render.run_summary(samples.REPORTS[name](), SUMMARY))
+
+
+def test_what_leaves_a_machine_with_a_recorded_program(golden: Golden) -> None:
+    sources: dict[str, Scalar | list[Scalar]] = {"train.py": "49ed2b14ba6b5e03", "models/vision.py": "0f3c11b2a4d5e6f7"}
+    facts = {"program.sources": Fact(sources, "modules"), "program.arguments": Fact("e4a6a0577479b2b4", "the command")}
+    target = samples.recorded_target(samples.recorded_process(facts=facts), facts={})
+    golden("sharing_recorded.txt", render.sharing(samples.report(target), "new.json"))
 
 
 @pytest.mark.parametrize("format", ["terminal", "markdown"])

@@ -6,21 +6,16 @@ import re
 from shlex import quote
 
 from ...comparison import Cause, Comparison, Evidence, RuledOut
-from . import sides
+from . import program, sides
+from .chain import PROOF, chain
 from .compared import hazards
+from .facts import known
 from .groups import several, shown, who
 from .page import Block, Code, Row, Section, section, sentence
-from .words import component, count, listed, plain
+from .words import below, component, count, listed, plain
 
 FEW = 3
 """So many ruled-out components have a line each; more share one, except those that have something to tell."""
-
-_STATUS = {
-    "proven": "proven: with it identical, without it not",
-    "suspected": "not yet tried",
-    "irreducible": "not enough: no setting undoes this",
-    "unknown": "not yet tried",
-}
 
 
 def blamed(causes: list[Cause]) -> str:
@@ -47,13 +42,29 @@ def _short(root: str | None) -> str:
     return re.sub(r"^(?:variables|packages|system_packages)\.", "", root or "")
 
 
-def causes(comparison: Comparison, all: bool) -> Section:
-    """A table a cause: its facts with the root marked, the setting to try, and what else could explain it."""
-    found = shown(comparison, all)
-    blocks: list[Block | None] = []
-    for n, cause in enumerate((one for one in found if one.evidence or one.facts), 1):
-        blocks += _cause(comparison, cause, f"Cause {n}" if len(found) > 1 else "Cause")
-    return section(*blocks)
+MOST = 3
+"""So many causes are shown before a page is unfolded."""
+
+MOST_FOLDED = 15
+"""So many more there are to unfold."""
+
+
+def causes(comparison: Comparison, all: bool, folds: bool) -> list[Section]:
+    """A table a cause: its facts with the root marked, the setting to try, and what else could explain it. folds: as in
+    `diff_page`; then of hundreds only the first are there, so that the page stays one that can be sent."""
+    found = [one for one in shown(comparison, all) if one.evidence or one.facts]
+    named = found[: MOST + MOST_FOLDED] if folds else found
+    blocks = [
+        _cause(comparison, cause, f"Cause {n}" if len(found) > 1 else "Cause") for n, cause in enumerate(named, 1)
+    ]
+    left_out = len(found) - len(named)
+    more = sentence("", f"... {count(left_out, 'more cause')} (--format json)") if left_out else None
+    return [
+        section(
+            *(block for one in blocks[:MOST] for block in one), program.elsewhere(comparison, shown(comparison, all))
+        ),
+        section(*(block for one in blocks[MOST:] for block in one), more, title="More causes", folded=True),
+    ]
 
 
 def _cause(comparison: Comparison, cause: Cause, label: str) -> list[Block | None]:
@@ -67,8 +78,15 @@ def _cause(comparison: Comparison, cause: Cause, label: str) -> list[Block | Non
     least = 0 if several(comparison) else 2  # of many groups the first one's details are worth less than the others
     less = f"{listed(cause.alternatives, 3)} (less likely)" if cause.alternatives else ""
     return [
-        Block(label, tuple(rows), ("fact", *sides.columns(owners), "evidence"), least=least, weight=7),
-        sentence("Setting", f"{where}{setting} ({_STATUS[cause.status]})", weight=7, optional=not least)
+        Block(
+            label,
+            tuple(rows),
+            ("fact", *sides.columns(owners), "evidence"),
+            least=least,
+            weight=7,
+            picture=chain(comparison, cause, owners, evidence),
+        ),
+        sentence("Setting", f"{where}{setting} ({PROOF[cause.status]})", weight=7, optional=not least)
         if setting
         else None,
         sentence("Or", less, weight=1, optional=True) if less else None,
@@ -83,12 +101,14 @@ def _bare_evidence(comparison: Comparison, cause: Cause) -> list[Evidence]:
 
 def _evidence(comparison: Comparison, owners: list[str], item: Evidence) -> Row:
     """One fact; for lists what changed in them, which says more than two long lists."""
-    changes = [one.changes for one in comparison.environment.differences if one.fact == item.fact]
+    lists = any(isinstance(value, list) for value in item.values)
+    changes = [one.changes for one in comparison.environment.differences if one.fact == item.fact and lists]
     note = "; ".join(text for text in (listed(changes[0], 4) if changes else "", item.note) if text)
-    return Row((Code(item.fact), *sides.cells(owners, item.values), note), "(root)" if item.root else "")
+    mark = "(root)" if item.root else ""
+    return Row((Code(item.fact), *sides.cells(owners, item.values), note), mark, known(item.fact))
 
 
-def ruled_out(comparison: Comparison) -> Section:
+def ruled_out(comparison: Comparison, all: bool) -> Section:
     """Components whose operators all agree, noise, other differences and hazards."""
     every = comparison.ruled_out
     apart = every if len(every) <= FEW else [item for item in every if item.differing_facts]
@@ -101,7 +121,7 @@ def ruled_out(comparison: Comparison) -> Section:
     rows = tuple(Row((text,)) for text in texts if text)
     return section(
         Block("Ruled out", rows, least=1 if several(comparison) else 2, weight=5) if rows else None,
-        _other(comparison),
+        _other(comparison, all),
         hazards(comparison, least=0),
         *(sentence("Note", note, weight=3, optional=True) for note in comparison.notes),
     )
@@ -130,7 +150,7 @@ def _noise(comparison: Comparison) -> str:
     return f"noise: {'each' if len(comparison.reports) == 2 else 'every'} machine repeats itself"
 
 
-def _other(comparison: Comparison) -> Block | None:
+def _other(comparison: Comparison, all: bool) -> Block | None:
     """How many differences are not among the causes."""
     named = {fact for cause in comparison.causes for fact in [cause.root, *cause.facts]}
     others = [item for item in comparison.environment.differences if item.fact not in named]
@@ -147,4 +167,4 @@ def _other(comparison: Comparison) -> Block | None:
         texts.append(f"{count(never, 'fact')} that never {'does' if never == 1 else 'do'}")
     if never and not numeric and not adding:
         texts = [f"{count(never, 'fact')} that cannot change results"]
-    return sentence("Other", f"{'; '.join(texts)}        (--all)", weight=2) if texts else None
+    return sentence("Other", f"{'; '.join(texts)}{below(all)}", weight=2) if texts else None

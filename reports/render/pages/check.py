@@ -73,7 +73,7 @@ def _ended(text: str) -> str:
 def _finding(found: Check, finding: Finding, number: int, all: bool) -> Block:
     """A finding: what, because of what, with what effect. How to keep or accept it stands below, for all together."""
     said = number == 0 and max(map(len, (finding.message, finding.because))) <= MESSAGE  # in the first line of the page
-    what = finding.rule.replace("-", " ") if said else finding.message
+    what = finding.rule.replace("-", " ") if said else finding.message.removeprefix(f"{finding.fact} ")
     skipped = (*(() if all else _CHOICES), *(("because",) if said else ()))
     told = {name: text for name, text in findings.details(finding) if name not in skipped}
     where = _where(found, finding)

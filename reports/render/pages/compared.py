@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...comparison import Comparison, FactDifference
-from . import sides
+from ...programs import called, is_program
+from . import program, sides
+from .facts import MOST_KNOWN, known
 from .page import Block, Code, Row, Section, section, sentence
-from .words import count, listed, plain
+from .words import below, count, listed, plain
 
-REFERENCE_JOBS = {"python", "numpy", "torch", "jax"}
+REFERENCE_JOBS = {"python", "numpy", "torch", "torch-cuda", "jax"}
 
 _NEVER = (("performance", "speed"), ("identity", "identity"), ("volatile", "time and load"))
 
 
-def compared(comparison: Comparison) -> Section:
+def compared(comparison: Comparison, all: bool) -> Section:
     """How much was compared, and what was not."""
     results = comparison.results
     done = [job for job in results.jobs if job.verdict not in ("not-comparable", "not-measured")]
-    items = []
-    if done:
-        steps = {job.steps for job in done}
-        each = f", {done[0].steps:,} steps each" if len(steps) == 1 and len(done) > 1 else ""
-        items.append(f"{count(len(done), 'job')} ({listed(job.name for job in done)}){each}")
+    items = program.compared(done)
+    jobs = [job for job in done if not is_program(job.name)]
+    if jobs:
+        steps = {job.steps for job in jobs}
+        each = f", {jobs[0].steps:,} steps each" if len(steps) == 1 and len(jobs) > 1 else ""
+        items.append(f"{count(len(jobs), 'job')} ({listed(job.name for job in jobs)}){each}")
     if results.operators.compared:
         items.append(count(results.operators.compared, "operator"))
     items.append(count(comparison.environment.same + len(comparison.environment.differences), "fact"))
@@ -33,13 +36,14 @@ def compared(comparison: Comparison) -> Section:
     once = len(runs) > 0 and min(runs) == 1
     return section(
         sentence("Compared", "; ".join(items)),
-        _not_compared(comparison, bool(done)),
+        _not_compared(comparison, bool(done), "" if all else " (--all)"),
         sentence("Noise", "not measured: one run is no evidence that a machine repeats itself") if once else None,
+        *program.seen(comparison, all),
         *(sentence("Note", note, weight=4, optional=True) for note in comparison.notes),
     )
 
 
-def _not_compared(comparison: Comparison, measured: bool) -> Block | None:
+def _not_compared(comparison: Comparison, measured: bool, more: str) -> Block | None:
     by_reason: dict[str, list[str]] = {}
     for missing in comparison.environment.not_compared:
         by_reason.setdefault(missing.reason, []).append(missing.fact)
@@ -47,7 +51,7 @@ def _not_compared(comparison: Comparison, measured: bool) -> Block | None:
     if measured and all(job.name in REFERENCE_JOBS for job in comparison.results.jobs):
         texts.insert(0, "your own program")
     if len(texts) > 4:
-        texts = [*texts[:3], f"{len(texts) - 3} more (--all)"]
+        texts = [*texts[:3], f"{len(texts) - 3} more{more}"]
     return sentence("Not", "; ".join(texts), weight=2) if texts else None
 
 
@@ -59,7 +63,7 @@ def missing(comparison: Comparison) -> Section:
 
 def why_not_comparable(comparison: Comparison) -> str:
     """Why nothing could be compared, for the first line."""
-    reasons = [f"Job {job.name}: {job.reason}" for job in comparison.results.jobs if job.reason]
+    reasons = [f"{called(job.name).capitalize()}: {job.reason}" for job in comparison.results.jobs if job.reason]
     reasons += comparison.notes
     reasons += [f"{missing.fact}: {missing.reason}" for missing in comparison.environment.not_compared]
     return f"{reasons[0].rstrip('.')}." if reasons else "The reports have nothing in common to compare."
@@ -68,7 +72,7 @@ def why_not_comparable(comparison: Comparison) -> str:
 def why_incomplete(comparison: Comparison) -> str:
     """What was seen and what is missing, for the first line."""
     missing = [f"{name}, {side.incomplete[0]}" for name, side in sides.named(comparison) if side.incomplete]
-    missing += [f"job {job.name}: {job.reason}" for job in comparison.results.jobs if job.reason]
+    missing += [f"{called(job.name)}: {job.reason}" for job in comparison.results.jobs if job.reason]
     missing += [f"{item.fact}: {item.reason}" for item in comparison.environment.not_compared]
     seen = {
         "identical": "What could be compared agrees bit for bit",
@@ -93,23 +97,24 @@ def fact_table(
     """Differing facts and their values. why: say why each had no effect, else what it can change."""
     rows = []
     owners = sides.names(comparison)
-    for item in items:
+    for n, item in enumerate(items):
         reason = item.why if why else listed(map(plain, item.components)) or item.meaning
         text = "; ".join(part for part in (listed(item.changes, 4), reason) if part)
-        rows.append(Row((Code(item.fact), *sides.cells(owners, item.values, most, item.lacking), text)))
+        cells = sides.cells(owners, item.values, most, item.lacking)
+        rows.append(Row((Code(item.fact), *cells, text), more=known(item.fact) if n < MOST_KNOWN else ()))
     last = "why it had no effect" if why else "what it decides" if items and items[0].components else "what it is"
     header = ("fact", *sides.columns(owners), last)
     return Block("", tuple(rows), header, least=3, weight=3) if rows else None
 
 
-def rest(comparison: Comparison) -> Section:
+def rest(comparison: Comparison, all: bool) -> Section:
     """What cannot change results, hazards, and a sentence to quote."""
     kinds = [(word, sum(d.kind == kind for d in comparison.environment.differences)) for kind, word in _NEVER]
     total = sum(n for _, n in kinds)
     split = ", ".join(f"{word} {n}" for word, n in kinds if n)
     other = f"{count(total, 'fact')} that cannot change results"
     return section(
-        sentence("Other", f"{other} ({split})        (--all)", weight=2) if total else None,
+        sentence("Other", f"{other} ({split}){below(all)}", weight=2) if total else None,
         hazards(comparison, least=1),
         _quote(comparison),
     )
@@ -128,7 +133,9 @@ def _quote(comparison: Comparison) -> Block | None:
     if results.verdict != "identical" or comparison.verdict not in ("same", "differs"):
         return None
     jobs = [job for job in results.jobs if job.verdict == "identical"]
-    what = [f"Reference training ({listed(job.name for job in jobs)})"] if jobs else []
+    named = [job.name for job in jobs if not is_program(job.name)]
+    what = [f"Reference training ({listed(named)})"] if named else []
+    what += program.quoted(jobs)
     if results.operators.compared:
         what.append(count(results.operators.compared, "numerical operator"))
     if not what:

@@ -101,6 +101,43 @@ def _ordering(facts: _Known) -> str:
     )
 
 
+def _aten(facts: _Known) -> str:
+    threads = facts.text("torch.threads", "{} thread" + "s" * (facts.get("torch.threads") != 1))
+    return _joined(facts.text("torch.version", "PyTorch {}"), facts.text("aten.capability", "{} code"), threads)
+
+
+def _onednn(facts: _Known) -> str:
+    version = facts.text("onednn.version", "oneDNN {}")  # none: what is known is of the one inside XLA
+    return _joined(version, facts.text("onednn.isa", "{} code")) if version else ""
+
+
+def _mkl(facts: _Known) -> str:
+    intel, mode = facts.get("mkl.intel"), facts.get("mkl.mode")
+    maker = "" if intel is None else f"code for {'' if intel else 'non-'}Intel processors"
+    return _joined(
+        facts.text("mkl.version", "MKL {}"), maker, "" if mode == "OFF" else facts.text("mkl.mode", "mode {}")
+    )
+
+
+def _cuda(facts: _Known) -> str:
+    device = facts.text("cuda.device")
+    return (
+        _joined(device, facts.text("cuda.version", "CUDA {}"), facts.text("cuda.cudnn", "cuDNN {}")) if device else ""
+    )
+
+
+def _xla(facts: _Known) -> str:
+    features = facts.get("xla.features")
+    using = ""
+    if isinstance(features, list):
+        names = [name for name in ("avx512f", "fma", "avx2") if name in features]
+        using = f"uses {', '.join(names).upper()}" if names else "no vector code beyond its baseline"
+    threads = facts.text("xla.threads", "{} thread" + "s" * (facts.get("xla.threads") != 1))
+    other = facts.get("xla.version") != facts.get("xla.jax_version")
+    library = facts.text("xla.version", "jaxlib {}") if other else ""
+    return _joined(facts.text("xla.jax_version", "JAX {}"), library, using, threads)
+
+
 _COMPONENTS: dict[str, Callable[[_Known], str]] = {
     "blas": _blas,
     "numpy": _numpy,
@@ -109,4 +146,9 @@ _COMPONENTS: dict[str, Callable[[_Known], str]] = {
     "random": _random,
     "python": _python,
     "ordering": _ordering,
+    "aten": _aten,
+    "onednn": _onednn,
+    "mkl": _mkl,
+    "cuda": _cuda,
+    "xla": _xla,
 }

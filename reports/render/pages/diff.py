@@ -7,29 +7,52 @@ from __future__ import annotations
 
 from ...comparison import Comparison
 from ..escape import cut
+from . import program, sides
 from .causes import blamed, causes, ruled_out
 from .compared import compared, could_change, missing, rest, why_incomplete, why_not_comparable
+from .course import courses
 from .everything import everything
-from .groups import blamed_groups, grouped, several, who_agrees
+from .groups import blamed_groups, grouped, noun, several, who, who_agrees
 from .images import images
+from .maps import maps
 from .page import Page, Section, Tone, page, section
 from .where import in_words, unsteady, unsteady_first, where
-from .words import count
+from .words import count, listed
 
 ANSWER = 300
 """The most characters of the first line, whatever a report's labels and values hold."""
 
 
-def diff_page(comparison: Comparison, all: bool = False) -> Page:
-    """The page of `audit diff`. all: with every difference, not only what matters."""
-    more = everything(comparison) if all else []
+_AS_A_PAGE = ". As a page: --format html -o diff.html"
+"""Where results differ and this is no page yet: somebody else may have to read it."""
+
+
+def diff_page(comparison: Comparison, all: bool = False, folds: bool = False) -> Page:
+    """The page of `audit diff`. all: with every difference, not only what matters; folds: for a format that can unfold
+    what is long."""
+    more = [*courses(comparison), *_maps(comparison), *everything(comparison)] if all else []
     tone, verdict, answer = _first(comparison)
     return page(
         (tone, verdict, cut(answer, ANSWER)),
-        _sections(comparison, all) + more,
-        _exit(comparison),
+        _sections(comparison, all, folds) + more,
+        _exit(comparison) + ("" if folds or comparison.results.verdict != "diverged" else _AS_A_PAGE),
         _next(comparison),
+        subject(comparison),
     )
+
+
+def _maps(comparison: Comparison) -> list[Section]:
+    """Those that do not stand beside the groups."""
+    beside = several(comparison) and comparison.results.verdict in ("diverged", "nondeterministic")
+    return [] if beside else maps(comparison)
+
+
+def subject(comparison: Comparison) -> str:
+    """What was compared, as a title: "old and new", or how many and which."""
+    labels = [side.label for side in comparison.reports]
+    if not several(comparison):
+        return cut(listed(sides.names(comparison)), ANSWER)
+    return cut(f"{count(len(labels), noun(comparison))}: {who(labels)}", ANSWER)
 
 
 def _first(comparison: Comparison) -> tuple[Tone, str, str]:
@@ -42,7 +65,8 @@ def _first(comparison: Comparison) -> tuple[Tone, str, str]:
     if verdict == "diverged":
         if several(comparison):
             return "bad", "DIFFERENT RESULTS.", f"{who_agrees(comparison)} {blamed_groups(comparison)}"
-        return "bad", "DIFFERENT RESULTS.", blamed(comparison.causes)
+        first = program.parted(comparison)
+        return "bad", "DIFFERENT RESULTS.", program.blamed(comparison, first) if first else blamed(comparison.causes)
     if verdict == "nondeterministic":
         return "bad", "NOT REPEATABLE.", unsteady_first(comparison)
     if verdict == "not-measured":
@@ -67,21 +91,22 @@ def _environments(comparison: Comparison, measured: bool = True) -> str:
     return f"{differ}; {numeric} of them can change results."
 
 
-def _sections(comparison: Comparison, all: bool) -> list[Section]:
+def _sections(comparison: Comparison, all: bool, folds: bool) -> list[Section]:
     """The sections that this verdict needs, in order."""
     verdict = comparison.results.verdict
     if comparison.verdict == "not-comparable" or verdict not in ("diverged", "nondeterministic"):
-        agreement = [compared(comparison), could_change(comparison), rest(comparison)]
-        return [images(comparison), *([where(comparison)] if verdict == "within-tolerance" else []), *agreement]
+        agreement = [compared(comparison, all), could_change(comparison), rest(comparison, all)]
+        return [images(comparison), *([where(comparison, all)] if verdict == "within-tolerance" else []), *agreement]
     return [
         images(comparison),
-        in_words(comparison, all) if all or not several(comparison) else section(),
+        in_words(comparison, all) if not several(comparison) else section(),
         unsteady(comparison, all),
-        grouped(comparison, all),
-        where(comparison),
+        grouped(comparison, all, folds),
+        *([*maps(comparison), in_words(comparison, all)] if all and several(comparison) else []),
+        where(comparison, all),
         missing(comparison),
-        causes(comparison, all),
-        ruled_out(comparison),
+        *causes(comparison, all, folds),
+        ruled_out(comparison, all),
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...comparison import Comparison, OperatorDifference
 from . import sides, words
 from .compared import fact_table
@@ -28,7 +30,7 @@ def everything(comparison: Comparison) -> list[Section]:
     missing = tuple(Row((Code(item.fact), item.reason)) for item in comparison.environment.not_compared)
     parts.append(section(Block("", missing, ("what", "why")) if missing else None, title="Not compared"))
     parts.append(section(sentence("Same", f"{count(comparison.environment.same, 'fact')}")))
-    return parts
+    return [replace(part, folded=True) for part in parts]
 
 
 def _sides(comparison: Comparison) -> Section:

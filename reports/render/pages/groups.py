@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...comparison import Cause, Comparison, FirstDivergence, Group
+from ...programs import explaining, is_program
+from . import program
 from .page import Block, Row, Section, section
 from .ranges import folded
 from .words import count, listed, value
@@ -29,11 +31,15 @@ def who(labels: Sequence[str], all: bool = False) -> str:
 
 
 def shown(comparison: Comparison, all: bool) -> list[Cause]:
-    """The causes in detail: all of them, or of several groups those of the largest that has any."""
+    """The causes in detail: all of them, or of several groups those of the largest that has any, and of a program those
+    of where it parts."""
     found = comparison.causes
-    if all or not several(comparison) or not found:
+    if all or not found:
         return found
-    return [cause for cause in found if cause.labels == found[0].labels]
+    if several(comparison):
+        found = [cause for cause in found if cause.labels == found[0].labels]
+    first = program.parted(comparison)
+    return (explaining(found, first) if first else []) or found
 
 
 def noun(comparison: Comparison) -> str:
@@ -84,16 +90,27 @@ def _of(comparison: Comparison, group: Group) -> list[Cause]:
     return [cause for cause in comparison.causes if cause.labels[-1:] and cause.labels[-1] in members]
 
 
-def grouped(comparison: Comparison, all: bool) -> Section:
-    """The groups: who, why they part from the reference and where, and what nobody else has."""
+def grouped(comparison: Comparison, all: bool, folds: bool) -> Section:
+    """The groups: who, why they part from the reference and where, and what only they have. folds: see `diff_page`."""
     if not several(comparison):
         return section()
     groups = comparison.groups if all else comparison.groups[:MOST]
-    texts = [text for number, group in enumerate(groups) for text in _group(comparison, group, number, all)]
+    rows = []
+    for number, group in enumerate(groups):
+        first, *others = _group(comparison, group, number, all and not folds)
+        if folds:
+            whole, *rest = _group(comparison, group, number, True)
+            rows.append(Row((first,), more=(("All of them", whole),) if whole != first else ()))
+            pairs = zip(others, rest, strict=True)
+            rows += [
+                Row((text,), more=(("All of it", long),) if long != text else (), below=True) for text, long in pairs
+            ]
+        else:
+            rows += [Row((first,)), *(Row((text,), below=True) for text in others)]
     left_out = len(comparison.groups) - len(groups)
     if left_out:
-        texts.append(f"... {left_out:,} more groups (--all)")
-    return section(Block("Groups", tuple(Row((text,)) for text in texts), least=2 * MOST, weight=8))
+        rows.append(Row((f"... {left_out:,} more groups (--all)",)))
+    return section(Block("Groups", tuple(rows), least=2 * MOST, weight=8))
 
 
 def _group(comparison: Comparison, group: Group, number: int, all: bool) -> list[str]:
@@ -137,5 +154,7 @@ def place(first: FirstDivergence) -> str:
     """ "job numpy, step 0, forward, block 0 attention, matmul f32"."""
     if first.job == "operators":
         return f"operator {first.operator}"
+    if is_program(first.job):
+        return program.place(first)
     step = None if first.step is None else f"step {first.step:,}"
     return ", ".join(part for part in (f"job {first.job}", step, first.phase, first.tensor, first.operator) if part)

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from ... import cuda, fingerprint
 from ...catalogue import catalogue
+from ...programs import called, is_program
 from ...report import Fact, Facts, Job, Missing, Repeat, Report, Target
+from . import recorded
 from .page import Tone
 from .words import count, listed, seconds
 
@@ -20,7 +22,8 @@ MISSING: dict[Missing, str] = {
 
 
 def verdict(report: Report) -> tuple[Tone, str, str]:
-    """Tone, verdict and answer of the first line: does this machine repeat itself?"""
+    """Tone, verdict and answer of the first line: does this machine repeat itself, and what was recorded?"""
+    own = recorded.summary(report)
     shaky = [place for target in report.targets for place in unrepeated(target)]
     if shaky:
         more = f" ({count(len(shaky) - 1, 'more place')}, see below)" if len(shaky) > 1 else ""
@@ -28,12 +31,15 @@ def verdict(report: Report) -> tuple[Tone, str, str]:
     missing = [what for target in report.targets for what in incomplete(target)]
     if missing:
         more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-        return "unsure", "INCOMPLETE.", f"{report.label}: {missing[0]}{more}."
+        kept = f" Recorded until then: {own}." if own else ""
+        return "unsure", "INCOMPLETE.", f"{report.label}: {missing[0]}{more}.{kept}"
     runs = [target_runs(target) for target in report.targets]
     if not any(runs):
         facts = sum(len(every(target)) for target in report.targets)
         return "unsure", "FACTS ONLY.", f"{count(facts, 'fact')} of {report.label}; no results were measured."
     fewest = min(n for n in runs if n)
+    if fewest == 1 and own:
+        return "good", "RECORDED.", f"{report.label}: {own}."
     if fewest == 1:
         return (
             "unsure",
@@ -44,7 +50,7 @@ def verdict(report: Report) -> tuple[Tone, str, str]:
     return (
         "good",
         "REPEATABLE.",
-        f"{report.label} gave the same bits in {fewest} of {fewest} fresh runs{where}.",
+        f"{report.label} gave the same bits in {fewest} of {fewest} fresh runs{where}" + (f": {own}." if own else "."),
     )
 
 
@@ -62,21 +68,25 @@ def _other(job: Job, repeat: Repeat) -> bool:
 
 def _place(job: Job, repeat: Repeat) -> str:
     """ "job numpy, step 3, backward, grad w1, matmul f32"."""
-    parts = [f"job {job.name}"]
+    parts = [called(job.name)]
     if repeat.step is not None:
         parts.append(f"step {repeat.step:,}")
     if job.trace and repeat.step is not None and repeat.row is not None:
         order = job.trace.sequence.get(str(repeat.step)) or range(len(job.trace.rows))
         if 0 <= repeat.row < len(order) and 0 <= order[repeat.row] < len(job.trace.rows):
             row = job.trace.rows[order[repeat.row]]
-            parts += [row.phase, row.tensor, row.operator]
+            parts += recorded.place(row) if is_program(job.name) else [row.phase, row.tensor, row.operator]
     return ", ".join(parts)
 
 
 def incomplete(target: Target) -> list[str]:
     """What was asked for and did not come to its end."""
     told = list(target.incomplete)
-    failed = [f"job {job.name}: {job.reason or job.status}" for job in target.jobs if job.status]
+    failed = [
+        (job.reason if is_program(job.name) else "") or f"{called(job.name)}: {job.reason or job.status}"
+        for job in target.jobs
+        if job.status
+    ]
     return told + [text for text in failed if text not in told]
 
 
@@ -113,6 +123,9 @@ def jobs(target: Target) -> list[str]:
 
 
 def _job(job: Job) -> str:
+    if is_program(job.name):
+        done = f"{recorded.course(job)} ({_timing(job.runs, job.seconds)})" if job.trace else "nothing recorded"
+        return f"{called(job.name)}: {done}"
     if job.status or job.trace is None:
         return f"{job.name}: {MISSING.get(job.status or 'failed', 'failed')} ({job.reason or 'no reason given'})"
     text = f"{job.name}: {count(job.trace.steps, 'step')}"

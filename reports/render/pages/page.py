@@ -1,8 +1,8 @@
 """A page: what a rendering shows, before it has a form.
 
-`diff`, `show` and `run` turn comparisons and reports into pages; `terminal` and `markdown` give a page its form. So
-what is said, and in which order, stands in one place for all formats, and so does escaping: builders put raw text
-into pages, writers escape every text of a page (`escape.py`).
+`diff`, `show` and `run` turn comparisons and reports into pages; `terminal`, `markdown` and `html` give a page its
+form. So what is said, and in which order, stands in one place for all formats, and so does escaping: builders put raw
+text into pages, writers escape every text of a page (`escape.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
+
+from .picture import Picture
 
 Tone = Literal["good", "bad", "unsure"]
 
@@ -28,10 +30,13 @@ class Term(str):
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table. mark: what stands in the label column, such as "(root)"."""
+    """One row of a table. mark: what stands in the label column, such as "(root)". more: what else can be said of it,
+    by label, where a page can be unfolded. below: it says more of the row above."""
 
     cells: tuple[str, ...]
     mark: str = ""
+    more: tuple[tuple[str, str], ...] = ()
+    below: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class Block:
     """A label and the rows that stand beside it. A single row with one cell is a plain sentence.
 
     left_out: how many rows are not shown. least: rows that stay when a page must become shorter; with `least` 0 the
-    whole block may go. weight: blocks with a lower weight become shorter first.
+    whole block may go. weight: blocks with a lower weight become shorter first. picture: the same drawn, where a
+    format can draw.
     """
 
     label: str
@@ -48,20 +54,24 @@ class Block:
     left_out: int = 0
     least: int = 1
     weight: int = 5
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True)
 class Section:
-    """Blocks that belong together; a blank line stands before each section. title: a heading, or ""."""
+    """Blocks that belong together; a blank line stands before each section. title: a heading, or "". folded: it is for
+    who wants all of it, where a page can be unfolded."""
 
     blocks: tuple[Block, ...]
     title: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True)
 class Page:
     """verdict: the first words ("DIFFERENT RESULTS."). answer: the rest of the first line. closing: the line before
-    the last. next: the last line, the next command. shortened: rows were left out; compact: blank lines too."""
+    the last. next: the last line, the next command. shortened: rows were left out; compact: blank lines too.
+    subject: what it is about, as a title."""
 
     tone: Tone
     verdict: str
@@ -71,6 +81,7 @@ class Page:
     next: str = ""
     shortened: bool = False
     compact: bool = False
+    subject: str = ""
 
 
 def sentence(label: str, text: str, *, weight: int = 5, optional: bool = False) -> Block:
@@ -78,14 +89,23 @@ def sentence(label: str, text: str, *, weight: int = 5, optional: bool = False) 
     return Block(label, (Row((text,)),), least=0 if optional else 1, weight=weight)
 
 
-def section(*blocks: Block | None, title: str = "") -> Section:
+def section(*blocks: Block | None, title: str = "", folded: bool = False) -> Section:
     """A section of those blocks that have something to show."""
-    return Section(tuple(block for block in blocks if block is not None and block.rows), title)
+    return Section(tuple(block for block in blocks if block is not None and block.rows), title, folded)
 
 
-def page(first: tuple[Tone, str, str], sections: list[Section], closing: str = "", next: str = "") -> Page:
+def page(
+    first: tuple[Tone, str, str], sections: list[Section], closing: str = "", next: str = "", subject: str = ""
+) -> Page:
     """A page of those sections that have something to show. first: tone, verdict and answer."""
-    return Page(*first, tuple(part for part in sections if part.blocks), closing, next)
+    return Page(*first, tuple(part for part in sections if part.blocks), closing, next, subject=subject)
+
+
+def command(text: str) -> tuple[str, str, str]:
+    """A page's last line in parts: what stands before its first gap, the command, and a remark behind the command."""
+    before, _, rest = text.strip().partition("  ")
+    first, _, last = rest.strip().rpartition("    ")
+    return (before, first.strip(), last) if last.startswith(("#", "(")) else (before, rest.strip(), "")
 
 
 def fit(whole: Page, limit: int, lines: Callable[[Page], int]) -> Page:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from shlex import quote
 
+from ...programs import called, is_program
 from ...proof import missing
 from ...reproduction import Child, Reproduction, Tried
 from .causes import blamed
@@ -89,7 +90,8 @@ def _proof(one: Reproduction) -> Block | None:
         runs = count(sum(_without(child, one, name) for child in one.children), "run")
         what = f"differs at {place(needed.first_divergence)}, in {runs}"
         rows.append(Row((f"without {name}" if len(settings(one)) > 1 else "without it", what)))
-    jobs = [name for name in one.wanted if name.startswith("job ")]
+    steps = f" ({count(one.steps, 'step')})" if one.steps else ""
+    jobs = [called(name.removeprefix("job ")) + steps for name in one.wanted if name.startswith("job ")]
     operators = len(one.wanted) - len(jobs)
     same = ", ".join([*jobs, *([count(operators, "operator")] if operators else [])])
     with_it = sum(child.settings == one.settings and child.packages == one.packages for child in one.children)
@@ -151,7 +153,7 @@ def _cost(one: Reproduction) -> Block | None:
 
 
 def _work(name: str) -> str:
-    return "the operators" if name == "operators" else name
+    return "the operators" if name == "operators" else called(name.removeprefix("job "))
 
 
 def _left(one: Reproduction, all: bool) -> Block | None:
@@ -216,7 +218,9 @@ def _holds(one: Reproduction) -> Block | None:
     if not one.reproduced or not one.validity:
         return None
     rows = [Row((f"{listed(one.validity)} on this CPU; an upgrade can end it",))]
-    rows.append(Row(("what was measured; your program may call code that it does not",)))
+    own = any(is_program(name.removeprefix("job ")) for name in one.wanted)
+    later = "the steps that were recorded; later ones may call code that they do not"
+    rows.append(Row((later if own else "what was measured; your program may call code that it does not",)))
     return Block("Holds for", tuple(rows), weight=4)
 
 

@@ -9,9 +9,10 @@ import shlex
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ...programs import is_program
 from ...report import Report
-from . import measured
-from .page import Block, Page, Row, Section, page, section, sentence
+from . import measured, recorded
+from .page import Block, Page, Row, Section, page, section
 from .show import left_out, target_sections
 from .words import size_bytes
 
@@ -56,7 +57,9 @@ def run_page(report: Report, facts: RunSummary) -> Page:
         *list(unseen)[:3],
         *([f"{len(unseen) - 3} more reasons (audit show)"] if len(unseen) > 3 else []),
     ]
-    last = section(sentence("Not seen", "; ".join(texts)) if texts else None, left_out())
+    notes = dict.fromkeys(note for target in report.targets for note in recorded.notes(target))
+    rows = tuple(Row((text,)) for text in [*notes, "; ".join(texts)] if text)
+    last = section(Block("Not seen", rows) if rows else None, left_out())
     return page(
         (tone, verdict, answer),
         [*sections, last],
@@ -66,9 +69,12 @@ def run_page(report: Report, facts: RunSummary) -> Page:
 
 
 def _reach(report: Report) -> str:
-    """What was not measured, so that nobody takes the reference jobs for the own training."""
-    ran = any(job.trace for target in report.targets for job in target.jobs)
-    return "This measured the machine, by reference jobs; your own program was not run." if ran else ""
+    """What was not measured, so that nobody takes the reference jobs for the own training, nor one run for all."""
+    if recorded.once(report):
+        return "Your program ran once; whether it repeats itself, --steps N --repeat 2 tells."
+    jobs = [job for target in report.targets for job in target.jobs]
+    ran = any(job.trace for job in jobs) and not any(is_program(job.name) for job in jobs)
+    return "This measured the machine. For your training:  audit run --steps 20 -- python train.py" if ran else ""
 
 
 def _warnings(facts: RunSummary) -> Section:

@@ -12,16 +12,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...catalogue import catalogue
-from ...report import Facts, Operator, Report, Target
-from . import measured
+from ...programs import is_program
+from ...report import Fact, Facts, Operator, Report, Target, Value
+from . import measured, recorded
 from .page import Block, Code, Page, Row, Section, page, section, sentence
 from .words import count, listed, value
 
-NEVER = ("host and user name", "UUIDs", "addresses", "data", "programs", "command lines", "folders", "other variables")
+NEVER = (
+    "host and user name",
+    "UUIDs",
+    "addresses",
+    "data",
+    "source code",
+    "command lines",
+    "folders",
+    "other variables",
+)
 """What no probe writes. `tests/audit/test_leaks.py` plants each of them, audits, and looks for it in the report."""
 
 MOST = 12
 """Variables, and odd facts, that are named at most."""
+
+_SAMPLES = "at most 256 numbers each of some weights, gradients and outputs of your program; of its data only digests"
 
 _DEFAULT_LABEL = re.compile("machine-[0-9a-f]{6}")
 # A folder but the system's own, which sources and reasons name, and those that stand for the environment or the home.
@@ -32,15 +44,16 @@ _FOLDER = re.compile(r"(?<![\w.>~/])(?:~|/(?!proc/|sys/|dev/|etc/|usr/|lib\w*/|b
 class Sharing:
     """What a report holds, over all its targets.
 
-    kinds: what it says, by what it is about. variables, packages: value and version by name. editable: packages that
-    are imported from a working tree, with its commit. unknown: facts that the catalogue does not have. folders: facts
-    whose text holds a folder.
+    program: a person's own program was recorded. kinds: what it says, by what it is about. variables, packages: value
+    and version by name. editable: packages that are imported from a working tree, with its commit. unknown: facts that
+    the catalogue does not have. folders: facts whose text holds a folder.
     """
 
     label: str
     facts: int
     operators: int
     jobs: int
+    program: bool
     kinds: dict[str, str]
     variables: dict[str, str]
     packages: dict[str, str]
@@ -54,6 +67,7 @@ class Sharing:
         parts = [count(self.facts, "fact")]
         parts += [count(self.operators, "operator result")] if self.operators else []
         parts += [count(self.jobs, "training")] if self.jobs else []
+        parts += ["a program's course"] if self.program else []
         return listed(parts)
 
     @property
@@ -71,7 +85,10 @@ def sharing(report: Report) -> Sharing:
         label=report.label,
         facts=sum(map(len, every)),
         operators=sum(one.result is not None for target in report.targets for one in _operators(target)),
-        jobs=sum(job.trace is not None for target in report.targets for job in target.jobs),
+        jobs=sum(
+            job.trace is not None and not is_program(job.name) for target in report.targets for job in target.jobs
+        ),
+        program=any(recorded.programs(target) for target in report.targets),
         kinds=_kinds(report, given),
         variables=_family("variables.", "", given),
         packages=_family("packages.", ".version", given),
@@ -91,6 +108,9 @@ def sharing_page(report: Report, file: str) -> Page:
         answer = f"The file has {listed(found.odd)}; the rest says what {found.label} computes with."
         return page(("unsure", "LOOK BEFORE YOU SEND IT.", answer), sections, less, following)
     answer = f"What {found.label} computes with: {found.plain}."
+    if found.program:
+        answer = f"{answer[:-1]}, with names of its parts and samples of its numbers."
+        return page(("unsure", "THE MACHINE AND YOUR PROGRAM.", answer), sections, less, following)
     return page(("good", "THE MACHINE, NOT YOU.", answer), sections, less, following)
 
 
@@ -116,6 +136,8 @@ def _in_it(found: Sharing) -> Section:
         numbers = [count(found.operators, "operator result")] if found.operators else []
         numbers += [count(found.jobs, "training")] if found.jobs else []
         blocks.append(sentence("Numbers", f"{listed(numbers)}, from seeds that are the same on every machine"))
+    if found.program:
+        blocks.append(sentence("Samples", _SAMPLES))
     return section(*blocks, title="In the file")
 
 
@@ -187,8 +209,23 @@ def _kinds(report: Report, given: dict[str, str]) -> dict[str, str]:
         else [],
         "Images": [target.name for target in report.targets if target.name != "host"],
         "Recipes": some("image.recipe"),
+        "Program": _program(report),
     }
     return {kind: text if isinstance(text, str) else ", ".join(text) for kind, text in kinds.items() if text}
+
+
+def _program(report: Report) -> list[str]:
+    """What is told of a person's own program: what its parts are called."""
+    jobs = [job for target in report.targets for job in recorded.programs(target)]
+    if not jobs:
+        return []
+    files = sorted({name for job in jobs for name in _names(job.facts.get("program.sources", Fact()).value)})
+    told = [f"{count(len(files), 'file')} by name and digest ({listed(files, 3)})"] if files else []
+    return [*told, "modules, tensors and lines by name", "a digest of its arguments"]
+
+
+def _names(value: Value) -> list[str]:
+    return list(value) if isinstance(value, dict) else []
 
 
 def _of_them(names: list[str]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ...report import Fact, Facts, Missing, Report, Target
 from ..escape import cut
-from . import measured
+from . import measured, recorded
 from .decides import decides
+from .facts import known
+from .overview import loss_curves, overview
 from .page import Block, Code, Page, Row, Section, page, section, sentence
 from .words import count, listed, value
 
@@ -18,17 +20,22 @@ LONGEST = 600
 _PROMISE = "an image fixes packages and C library; CPU, kernel, driver and thread count are this machine's"
 
 
-def show_page(report: Report, all: bool = False) -> Page:
-    """The page of `audit show`. all: with every fact, its value and its source."""
+def show_page(report: Report, all: bool = False, folds: bool = False) -> Page:
+    """The page of `audit show`. all: with every fact, its value and its source; folds: for a format that can unfold
+    them, so what a person looks for comes first."""
     sections = []
     for target in report.targets:
         sections += target_sections(target, several=len(report.targets) > 1)
         facts = measured.every(target)
-        sections.append(section(_rows("Not seen", measured.not_seen(facts), most=0 if all else 6), left_out()))
+        unseen = [*recorded.notes(target), *measured.not_seen(facts)]
+        sections.append(section(_rows("Not seen", unseen, most=0 if all else 6), left_out()))
         if all:
+            sections += loss_curves(target)
+            sections += overview(target) if folds else []
             sections += _everything(target)
     about = f"Written {report.created} by audit {report.auditor.version or '?'} (report {report.digest[:8]})"
-    return page(measured.verdict(report), sections, about if all else f"{about}.  Every fact: --all", NEXT)
+    closing = about if all else f"{about}.  Every fact: --all"
+    return page(measured.verdict(report), sections, closing, NEXT, subject=cut(report.label, LONGEST))
 
 
 def target_sections(target: Target, several: bool) -> list[Section]:
@@ -44,6 +51,7 @@ def target_sections(target: Target, several: bool) -> list[Section]:
                 f"{target.name}: {_interpreter(target, facts)}" if several else _interpreter(target, facts),
             ),
             _rows("Jobs", measured.jobs(target)),
+            _rows("Scores", recorded.scores(target), most=6),
             sentence("Compare", f"{prints}   (read these out)") if prints else None,
             sentence("Promise", _PROMISE) if target.name != "host" else None,
             _rows("CUDA", measured.misfits(facts)),
@@ -91,23 +99,27 @@ def _everything(target: Target) -> list[Section]:
     facts = measured.every(target)
     for name in sorted(facts):
         facets.setdefault(name.split(".", 1)[0], []).append(_fact(name, facts[name]))
-    sections = [section(_table(rows), title=f"{facet} ({count(len(rows), 'fact')})") for facet, rows in facets.items()]
+    sections = [
+        section(_table(rows), title=f"{facet} ({count(len(rows), 'fact')})", folded=True)
+        for facet, rows in facets.items()
+    ]
     for job in target.jobs:
         other = [_fact(name, fact) for name, fact in sorted(job.facts.items()) if fact.value != facts[name].value]
-        sections.append(section(_table(other), title=f"Otherwise in job {job.name}"))
+        sections.append(section(_table(other), title=f"Otherwise in job {job.name}", folded=True))
     battery = target.battery.operators if target.battery else []
     failed = tuple(Row((Code(one.name), _why(one.status, one.reason))) for one in battery if one.result is None)
     without = Block("", failed, ("operator", "why")) if failed else None
-    sections.append(section(without, title="Operators without a result"))
+    sections.append(section(without, title="Operators without a result", folded=True))
     if target.unsteady:
-        sections.append(section(sentence("", listed(target.unsteady, 50)), title="Facts that changed between runs"))
+        changed = sentence("", listed(target.unsteady, 50))
+        sections.append(section(changed, title="Facts that changed between runs", folded=True))
     return sections
 
 
 def _fact(name: str, fact: Fact) -> Row:
     if fact.status:
-        return Row((Code(name), f"({_why(fact.status, fact.reason)})", fact.source))
-    return Row((Code(name), cut(value(fact.value), LONGEST), fact.source))
+        return Row((Code(name), f"({_why(fact.status, fact.reason)})", fact.source), more=known(name))
+    return Row((Code(name), cut(value(fact.value), LONGEST), fact.source), more=known(name))
 
 
 def _why(status: Missing | None, reason: str) -> str:

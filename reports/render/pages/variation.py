@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...comparison import FirstDivergence, Size
+from ...programs import called, is_program
 from ...variation import Spread, Variation, Varied, Verified
 from .groups import place
 from .page import Block, Code, Page, Row, Section, Tone, page, section, sentence
@@ -43,6 +44,8 @@ def noun(works: Sequence[str]) -> str:
     jobs = [work.removeprefix("job ") for work in works if work.startswith("job ")]
     if not jobs:
         return "each operator"
+    if all(map(is_program, jobs)):
+        return "your program"
     return f"the {jobs[0]} job" if len(jobs) == 1 else f"each of the jobs {listed(jobs)}"
 
 
@@ -96,6 +99,8 @@ def _whose(works: Sequence[str]) -> str:
     jobs = [work.removeprefix("job ") for work in works if work.startswith("job ")]
     if not jobs:
         return "the operators'"
+    if all(map(is_program, jobs)):
+        return "your program's"
     return f"the {listed(jobs)} job{'s' if len(jobs) > 1 else ''}'{'s' if len(jobs) == 1 else ''}"
 
 
@@ -230,12 +235,13 @@ def _matter(one: Variation) -> Block | None:
 def _spread(name: str, spread: Spread) -> str:
     """ "job numpy: final loss 0.006351 to 0.006353 (0.03% of it) over 18 settings; all learned"."""
     over = f"over {count(spread.settings, 'setting')}"
-    learned = "all learned" if spread.learned == spread.settings else f"{spread.learned} of them learned"
+    learned = "; all learned" if spread.learned == spread.settings else f"; {spread.learned} of them learned"
+    learned = "" if is_program(name) else learned  # nobody knows when a person's own has
     if spread.least == spread.most:
-        return f"job {name}: the same final loss {over}; {learned}"
+        return f"{called(name)}: the same final loss {over}{learned}"
     least, most = told_apart([spread.least, spread.most], 4)
     share = f" ({percent(spread.relative)} of it)" if spread.relative is not None else ""
-    return f"job {name}: final loss {least} to {most}{share} {over}; {learned}"
+    return f"{called(name)}: final loss {least} to {most}{share} {over}{learned}"
 
 
 def _not_tried(one: Variation, all: bool) -> Block | None:

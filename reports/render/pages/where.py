@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from ...comparison import Comparison, Gap, JobResult
-from . import sides, words
+from ...programs import called, is_program, kind
+from . import program, sides, words
 from .groups import place, several, shown, who
 from .page import Block, Code, Row, Section, section, sentence
 from .words import count, listed
-
-SMALL = 1000
-"""ULP (p99) up to which a difference is ordinary rounding: neither side is more right."""
 
 
 def in_words(comparison: Comparison, all: bool) -> Section:
@@ -19,6 +17,8 @@ def in_words(comparison: Comparison, all: bool) -> Section:
         texts = [f"{n}. {text}" for n, text in enumerate(texts, 1)]
     if comparison.results.verdict == "nondeterministic":
         texts.append("What a machine does not repeat says nothing about the other one, from there on.")
+    first = program.parted(comparison)
+    texts = [*filter(None, [program.in_words(first) if first else ""]), *texts]
     rows = tuple(Row((text,)) for text in texts)
     calm = "Neither is more right. Harmless in itself; training can make it grow."
     return section(
@@ -30,9 +30,9 @@ def in_words(comparison: Comparison, all: bool) -> Section:
 def _ordinary(comparison: Comparison) -> bool:
     """Whether the first difference is rounding of the usual size, where both sides computed correctly."""
     first = comparison.results.first_divergence
-    if first is None or first.ulp.p99 is None or set(first.components) & {"random", "ordering"}:
+    if first is None or set(first.components) & {"random", "ordering"}:
         return False
-    return first.ulp.p99 <= SMALL and not (first.size.nan or first.size.infinite)
+    return first.rounding and (not is_program(first.job) or kind(first) == "arithmetic")
 
 
 MOST_PLACES = 12
@@ -52,20 +52,29 @@ def unsteady(comparison: Comparison, all: bool) -> Section:
     return section(Block("Unsteady", tuple(Row((text,)) for text in texts), weight=3), repeated)
 
 
-def where(comparison: Comparison) -> Section:
+def where(comparison: Comparison, all: bool) -> Section:
     """The first divergence, its size, and what became of the jobs."""
     first = comparison.results.first_divergence
     outcome = Block("Outcome", tuple(Row((text,)) for text in _outcomes(comparison)), weight=4)
     matter = Block("Matter?", tuple(Row((_gap(gap),)) for gap in comparison.gaps), weight=7)
     if first is None:
-        return section(outcome, matter)
+        return section(outcome, matter, *program.seen(comparison, all))
     inputs = "inputs are equal" if first.inputs_equal else "inputs already differ: it happened before this call"
+    if is_program(first.job) and kind(first) != "arithmetic":
+        inputs = "nothing was computed before it"
     between = f"; {' against '.join(first.labels)}" if first.labels and several(comparison) else ""
     shown = words.example(first.size.example) if first.size.example else ""
-    detail = "; ".join(part for part in (shown, words.tolerance(first.size)) if part)
-    rows = (Row((words.size(first.size),)), *([Row((Code(detail),))] if detail else []))
+    other = is_program(first.job) and kind(first) != "arithmetic" and not first.rounding
+    detail = "; ".join(part for part in (shown, "" if other else words.tolerance(first.size)) if part)
+    # Of other data, how far its numbers lie apart says nothing.
+    text = words.elements(first.size) if other and first.size.seen else words.size(first.size)
+    rows = (Row((text,)), *([Row((Code(detail),))] if detail else []))
     return section(
-        sentence("First", f"{place(first)} ({inputs}{between})"), Block("Size", rows, weight=6), outcome, matter
+        sentence("First", f"{place(first)} ({inputs}{between})"),
+        Block("Size", rows, weight=6),
+        outcome,
+        matter,
+        *program.seen(comparison, all),
     )
 
 
@@ -73,7 +82,9 @@ def _outcomes(comparison: Comparison) -> list[str]:
     """One line for every job that parted; one for all that did not."""
     jobs = comparison.results.jobs
     texts = [_outcome(comparison, job) for job in jobs if job.verdict in ("diverged", "within-tolerance")]
-    same = [job.name for job in jobs if job.verdict == "identical"]
+    equal = [job.name for job in jobs if job.verdict == "identical"]
+    texts += [f"{called(name)}: same bits in all steps" for name in equal if is_program(name)]
+    same = [name for name in equal if not is_program(name)]
     if same:
         every = "every job" if not texts and len(same) > 1 else f"job{'s' if len(same) > 1 else ''} {listed(same)}"
         texts.append(f"{every}: same bits in all steps")
@@ -85,7 +96,7 @@ def _outcome(comparison: Comparison, job: JobResult) -> str:
     names = sides.names(comparison)
     failed = [side.label for side, learned in zip(comparison.reports, job.learned, strict=False) if learned is False]
     final = f"; final loss {_losses(job, names)}" if any(loss is not None for loss in job.loss_last) else ""
-    return f"job {job.name}: {apart}{final}" + (f"; did not learn: {who(failed)}" if failed else "")
+    return f"{called(job.name)}: {apart}{final}" + (f"; did not learn: {who(failed)}" if failed else "")
 
 
 def _gap(gap: Gap) -> str:
@@ -117,7 +128,8 @@ def unsteady_first(comparison: Comparison) -> str:
     shaky = [(name, side.nondeterministic) for name, side in sides.named(comparison) if side.nondeterministic]
     if not shaky:
         return f"Not the same bits in every run: {listed(comparison.results.nondeterministic, 2)}."
-    name, what = shaky[0]
+    name, found = shaky[0]
+    what = [called(one.removeprefix("job ")) if one.startswith("job ") else one for one in found]
     more = f" ({count(len(what) - 1, 'more place')})" if len(what) > 1 else ""
     if len(shaky) == 1:
         return f"{name} does not repeat itself: {what[0]}{more}."

@@ -35,12 +35,23 @@ def count(n: int, noun: str, plural: str = "") -> str:
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
+def joined(items: Iterable[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    names = list(items)
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 def listed(items: Iterable[str], most: int = 4) -> str:
     """ "a, b and c"; beyond `most` "a, b, c and 9 more"."""
     names = list(items)
     if len(names) > most:
         names = [*names[: most - 1], f"{len(names) - most + 1} more"]
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return joined(names)
+
+
+def below(all: bool) -> str:
+    """What stands behind a sentence that counts what a short page leaves out."""
+    return "" if all else "        (--all)"
 
 
 def size_bytes(n: int) -> str:
@@ -77,7 +88,9 @@ def elements(size: Size) -> str:
     if size.fraction is None:
         return f"{total}, how many differ was not measured" + (f" ({size.reason})" if size.reason else "")
     if 0 < size.seen < size.elements:
-        return f"about {percent(size.fraction)} of {total} ({size.seen:,} looked at)"
+        share = percent(size.fraction)
+        about = "" if share.startswith(("over", "under")) else "about "
+        return f"{about}{share} of {total} ({size.seen:,} looked at)"
     return f"{percent(size.fraction)} of {total}"
 
 

@@ -61,9 +61,9 @@ def _child(skip: list[str]) -> None:
 
     from probes.digest import tensor
     from probes.facts import Absent, Wrong
-    from probes.operators import COMPONENTS
+    from probes.operators import COMPONENTS, FRAMEWORKS
 
-    for component in COMPONENTS:
+    for component in (name for name in COMPONENTS if name not in FRAMEWORKS):
         try:
             operators = importlib.import_module("probes.operators." + component).operators()
         except Absent:

@@ -1,0 +1,382 @@
+"""Operators of a program that computes with PyTorch: a row for each result of each one dispatched in the window.
+
+Rows: tensor "aten::addmm" ("#1", "#2": further ones of the phase; "aten::native_layer_norm.1": its second result),
+operator "aten::addmm f4". Results are those that an operator changed in place as well. No rows, as they have no bits of
+their own: views (whatever shares memory with an argument) and memory that is not yet written. What an operator was
+given without a row of its own becomes one first:
+
+    scalars             floats among the arguments, which the program may have computed anywhere
+    generator.torch     the state of the generator that the operator draws from
+    buffer:NAME         a module's tensor that is no parameter; state:NAME.KEY: an optimizer's
+    unseen              a tensor from anywhere else: made before the window, by numpy, by compiled code
+"""
+
+import os
+import sys
+import sysconfig
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+import torch
+from torch.utils import _python_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .. import dispatched
+from . import tensors
+from .lineage import Lineage, memory, plain
+from .recorder import EVALUATION, Recorder
+
+_FLUSH = 512
+"""Rows after which they are written, as an operator may end the process."""
+
+_EVALUATIONS = 10000
+"""Operators of evaluations that are recorded: a window has few steps, but an evaluation may have a whole data set."""
+
+_MAKE_EMPTY = ("empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided", "resize_")
+_EMPTY = frozenset("aten::" + name for name in (*_MAKE_EMPTY, "set_"))
+_CONSTANT = frozenset(("aten::lift_fresh", "aten::lift"))
+_DRAW = ("normal_", "uniform_", "random_", "bernoulli_", "exponential_", "log_normal_", "cauchy_", "geometric_")
+_OVERWRITES = frozenset("aten::" + name for name in ("fill_", "zero_", "copy_", *_DRAW, "eye_", "arange_"))
+"""What changes its first argument without reading it."""
+
+_HIDDEN = ("running_mean", "running_var")
+"""Arguments that a batch norm changes without saying so."""
+
+_BETWEEN = ("setup", "data", "loss", EVALUATION)
+
+_FOREIGN = (
+    os.sep + "site-packages" + os.sep,
+    os.sep + "dist-packages" + os.sep,
+    sysconfig.get_paths()["stdlib"] + os.sep,
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
+    os.path.dirname(torch.__file__) + os.sep,
+)
+"""What the paths of files have in them that are not the program's."""
+
+
+class _Kind(NamedTuple):
+    """What there is to know of an operator by its schema."""
+
+    name: str
+    writes: Dict[Any, bool]  # arguments, by place and by name: whether they are read as well
+    reads: bool  # its arguments count: it is none of _EMPTY and _CONSTANT
+    seeded: bool  # it draws random numbers
+    listed: bool  # it treats the elements of its lists one by one
+
+
+class _Given(NamedTuple):
+    """What one call of an operator was given."""
+
+    memories: List[int]
+    written: List[Any]
+    common: List[int]  # rows that every result comes from
+    lists: List[List[Tuple[int, ...]]]  # rows of the elements of each list
+
+
+class Operators(TorchDispatchMode):  # type: ignore[misc]
+    """Records while it is open. phase: of what the program does now; path: the modules that run, outermost first;
+    optimized: the program has made an optimizer, so what it computes without gradients is an evaluation."""
+
+    supports_higher_order_operators = True
+
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """The compiler compiles as if this were not here."""
+        return True
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch's own way to keep the compiler out imports it, which takes seconds; there is another."""
+        return False
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self.phase = "setup"
+        self.path: List[Any] = []
+        self.optimized = False
+        self._recorder = recorder
+        self._lineage = Lineage(recorder)
+        self._now = ""  # the phase of the operator that runs
+        self._kinds: Dict[Any, Optional[_Kind]] = {}
+        self._words: Dict[Any, Tuple[str, Tuple[str, ...]]] = {}  # operator and components by kind, dtype and device
+        self._scalars: Dict[Tuple[str, Tuple[float, ...]], int] = {}
+        self._modules: Dict[int, str] = {}  # names by id, of the module that was called by no other
+        self._names: Dict[int, str] = {}  # by memory: what a module or an optimizer keeps
+        self._forward: Dict[int, str] = {}  # modules by the number of the autograd node that the operator made
+        self._files: Dict[int, Tuple[Any, str]] = {}  # by a code's id: it, and its file if that is the program's
+        self._folder = os.getcwd()
+        self._evaluations = 0
+        self._rows = 0
+        self._open = False
+        tensors.pass_over(Operators.__torch_dispatch__, inside=True)
+        os.register_at_fork(after_in_child=self.close)
+        self.turn()
+
+    # The window.
+
+    def turn(self) -> None:
+        """Begin or end with the window. Not within `tensors.aside`."""
+        begin, end = self._recorder.wanted.window or (0, 1)
+        if not begin <= self._recorder.step_of("data") < end:
+            self.close()
+        elif not self._open:
+            # Below the modes that the program has on: each takes off its own at its end.
+            for mode in [self, *_taken_off(None)]:
+                _python_dispatch._push_mode(mode)
+            self._open = True
+
+    def close(self) -> None:
+        """Record no more."""
+        if self._open:
+            for mode in _taken_off(self):
+                _python_dispatch._push_mode(mode)
+        self._open = False
+
+    def entered(self, module: Any, phase: str) -> Optional[List[Any]]:
+        """A module was called by no other: `path`, to which those that it calls are to be added, while this is open."""
+        self.phase = phase
+        self.path.clear()
+        if not self._open:
+            return None
+        name = type(module).__name__
+        self._modules = {id(one): place or name for place, one in module.named_modules()}
+        self._names.update((memory(one), "buffer:" + place) for place, one in module.named_buffers() if plain(one))
+        self.path.append(name)
+        return self.path
+
+    def left(self) -> None:
+        """That call is over."""
+        self.path.clear()
+        if self.phase == "forward":
+            self.phase = "loss"
+
+    def backward(self) -> Optional[List[Any]]:
+        """A backward pass begins, which may call modules again; `path`, as `entered` gives it."""
+        self.phase = "backward"
+        return self.path if self._open else None
+
+    def state(self, name: str, state: Optional[Dict[str, Any]]) -> None:
+        """What an optimizer keeps of the parameter of this name."""
+        if self._open and state:
+            kept = [(key, one) for key, one in state.items() if plain(one)]
+            self._names.update((memory(one), "state:{}.{}".format(name, key)) for key, one in kept)
+
+    def step_over(self) -> None:
+        """The recorder's step is over."""
+        self.phase = "data"
+        self._scalars, self._forward, self._names = {}, {}, {}
+        self._lineage.forget()
+
+    # Rows of the step that are no operators'.
+
+    def origin(self, tensor: Any, phase: str) -> Tuple[int, ...]:
+        """The rows that a tensor is from, as inputs of the next row of a phase; none where operators are not seen."""
+        return self._lineage.inputs(memory(tensor), phase) if self._open and plain(tensor) else ()
+
+    def know(self, tensor: Any, position: int) -> None:
+        """A row of the step was made of this tensor."""
+        if plain(tensor):
+            self._lineage.know(tensor, position)
+
+    # One operator.
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        recorder = self._recorder
+        kind = self._kinds[func] if func in self._kinds else self._kind(func)
+        # A mode of the program's that sees functions has seen this one, and is to see nothing of the recorder's.
+        with torch._C.DisableTorchFunction():
+            if kind is None or not recorder.active or torch._C._get_tracing_state() is not None or not self._counts():
+                return func(*args, **kwargs)
+            if types and any(one not in (torch.Tensor, torch.nn.Parameter) for one in types):
+                return NotImplemented  # a tensor of another kind computes with tensors of this one, which are seen
+            try:
+                given = self._given(kind, args, kwargs)
+            except Exception as error:
+                recorder.fail(error)
+                return func(*args, **kwargs)
+            result = func(*args, **kwargs)
+            if recorder.active:
+                try:
+                    self._made(kind, given, result)
+                except Exception as error:
+                    recorder.fail(error)
+            return result
+
+    def _kind(self, func: Any) -> Optional[_Kind]:
+        schema = getattr(func, "_schema", None)
+        kind = None
+        if schema is None:
+            self._recorder.note("operators that are given functions ({}): of their work, the rest is seen".format(func))
+        elif not schema.name.startswith("profiler::"):
+            kind = _Kind(
+                schema.name,
+                _writes(schema),
+                schema.name not in _EMPTY and schema.name not in _CONSTANT,
+                torch.Tag.nondeterministic_seeded in func.tags,
+                schema.name.startswith(("aten::_foreach_", "aten::_fused_")),
+            )
+        self._kinds[func] = kind
+        return kind
+
+    def _counts(self) -> bool:
+        """Find out of which phase the operator is, and whether it is recorded."""
+        self._now = self.phase
+        if self.phase in _BETWEEN and self.optimized and not torch.is_grad_enabled():
+            self._now = EVALUATION
+            self._evaluations += 1
+            if self._evaluations > _EVALUATIONS:
+                self._recorder.note("operators of evaluations: the first {} are recorded".format(_EVALUATIONS))
+                return False
+        return not (torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing())
+
+    def _given(self, kind: _Kind, args: Any, kwargs: Any) -> _Given:
+        """What a call is given, read before it may change it."""
+        given = _Given([], [], [], [])
+        floats: List[float] = []
+        for key, value in enumerate(args):
+            self._argument(kind, given, floats, key, value)
+        for key, value in kwargs.items():
+            self._argument(kind, given, floats, key, value)
+        if floats:
+            given.common.append(self._row_of_scalars(tuple(floats)))
+        if kind.seeded:
+            state = tensors.state(kwargs.get("generator"), kwargs.get("device"), given.written)
+            given.common.append(self._row("generator.torch", "state", tensors.bits(state), ()))
+        return given
+
+    def _argument(self, kind: _Kind, given: _Given, floats: List[float], key: Any, value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            given.common.extend(self._rows_of(kind, given, key, value))
+        elif isinstance(value, float):
+            floats.append(value)
+        elif isinstance(value, (list, tuple)) and value:
+            if isinstance(value[0], float):
+                floats.extend(value)
+            rows = [self._rows_of(kind, given, key, one) for one in value if isinstance(one, torch.Tensor)]
+            if rows:
+                given.lists.append(rows)
+
+    def _rows_of(self, kind: _Kind, given: _Given, key: Any, tensor: Any) -> Tuple[int, ...]:
+        """The rows that an argument is from; one of its own, if nothing is known of it."""
+        if not plain(tensor):
+            return ()
+        number = memory(tensor)
+        given.memories.append(number)
+        reads = kind.reads
+        if key in kind.writes:
+            given.written.append(tensor)
+            reads = reads and kind.writes[key]
+        if not reads:
+            return ()
+        if number not in self._lineage:
+            name = self._names.get(number, "unseen")
+            self._lineage.know(tensor, self._row(name, "constant", tensors.bits(tensor), ()))
+        return self._lineage.inputs(number, self._now)
+
+    def _row_of_scalars(self, values: Tuple[float, ...]) -> int:
+        """The row of floats among the arguments; equal ones are one row of a phase."""
+        key = (self._now, values)
+        if key not in self._scalars:
+            self._scalars[key] = self._row("scalars", "argument", list(values), ())
+        return self._scalars[key]
+
+    def _made(self, kind: _Kind, given: _Given, result: Any) -> None:
+        """Record what came of a call."""
+        results = result if isinstance(result, (list, tuple)) else (result,)
+        if not kind.reads:
+            for tensor in results:
+                if plain(tensor) and memory(tensor) not in self._lineage:
+                    if kind.name in _EMPTY:
+                        self._lineage.set(tensor, ())
+                    else:
+                        self._lineage.know(tensor, self._row_of(kind, kind.name, tensor, ()))
+            return
+        fresh = [one for one in results if plain(one) and memory(one) not in given.memories]
+        several = len(given.written) + len(fresh) > 1
+        common = tuple(dict.fromkeys([*given.common, *(() if kind.listed else _flat(given.lists))]))
+        for place, tensor in enumerate([*given.written, *fresh]):
+            name = "{}.{}".format(kind.name, place) if several else kind.name
+            inputs = common
+            if kind.listed:
+                inputs = (*common, *[row for rows in given.lists for row in rows[place % len(rows)]])
+            position = self._row_of(kind, name, tensor, inputs)
+            if place < len(given.written):
+                self._lineage.wrote(tensor, position)
+            else:
+                self._lineage.know(tensor, position)
+
+    def _row_of(self, kind: _Kind, name: str, tensor: Any, inputs: Tuple[int, ...]) -> int:
+        """A row of a result."""
+        key = (kind.name, tensor.dtype, tensor.device)
+        if key not in self._words:
+            dtype = tensors.dtype(tensor.dtype)
+            components = dispatched.components(kind.name, dtype, tensor.device.type)
+            self._words[key] = ("{} {}".format(kind.name, dtype), components)
+        words, components = self._words[key]
+        return self._row(name, words, tensors.bits(tensor), inputs, components, self._module(), self._source())
+
+    def _row(self, name: str, operator: str, value: Any, inputs: Tuple[int, ...], *more: Any) -> int:
+        """A row of the phase, which may be the last before the process ends."""
+        position = self._recorder.row(self._now, name, operator, value, inputs, *more)
+        self._rows += 1
+        if self._rows % _FLUSH == 0:
+            self._recorder.flush()
+        return position
+
+    def _module(self) -> str:
+        """The module that runs; in a backward pass the one that ran the operator whose gradient this is of."""
+        if self.path:
+            last = self.path[-1]
+            name = last if isinstance(last, str) else self._modules.get(last, "")
+            self._forward.setdefault(torch._C._autograd._get_sequence_nr() - 1, name)
+            return name
+        node = torch._C._current_autograd_node()
+        return "" if node is None else self._forward.get(node._sequence_nr(), "")
+
+    def _source(self) -> str:
+        """The line of the program that runs, "train.py:41"."""
+        frame: Any = sys._getframe(4)
+        files = self._files
+        while frame is not None:
+            code = frame.f_code
+            known = files.get(id(code))
+            if known is None:
+                known = files[id(code)] = (code, self._file(code.co_filename))
+            if known[1]:
+                return "{}:{}".format(known[1], frame.f_lineno)
+            frame = frame.f_back
+        return ""
+
+    def _file(self, path: str) -> str:
+        """A file of the program's, from its working folder; "" for any other."""
+        if path.startswith("<") or any(part in path for part in _FOREIGN):
+            return ""
+        path = os.path.abspath(path)
+        inside = path.startswith(self._folder + os.sep)
+        return os.path.relpath(path, self._folder) if inside else os.path.basename(path)
+
+
+def _flat(lists: List[List[Tuple[int, ...]]]) -> List[int]:
+    return [row for rows in lists for one in rows for row in one]
+
+
+def _writes(schema: Any) -> Dict[Any, bool]:
+    """The arguments that an operator changes."""
+    writes: Dict[Any, bool] = {}
+    hidden = _HIDDEN if schema.name.endswith("batch_norm") else ()
+    for place, one in enumerate(schema.arguments):
+        if one.name in hidden or (one.alias_info is not None and one.alias_info.is_write):
+            reads = not one.kwarg_only and not (place == 0 and schema.name in _OVERWRITES)
+            writes[place] = writes[one.name] = reads
+    return writes
+
+
+def _taken_off(last: Optional[Operators]) -> List[Any]:
+    """Take off the modes that are on, from the top, until `last`; those above it, from the bottom."""
+    above: List[Any] = []
+    while torch._C._len_torch_dispatch_stack():
+        mode = _python_dispatch._pop_mode()
+        if mode is last:
+            break
+        above.insert(0, mode)
+    return above

@@ -1,0 +1,56 @@
+"""Recorded programs, `audit run -- COMMAND`: which jobs of a report they are, and what a person calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from .comparison import Cause, FirstDivergence
+
+NAME = "program"
+
+
+def is_program(job: str) -> bool:
+    """Whether a job of this name is a recorded program, or one process of it ("program.rank1")."""
+    return job == NAME or job.startswith(f"{NAME}.")
+
+
+def called(job: str) -> str:
+    """ "your program", "your program (rank1)", "job numpy"."""
+    if not is_program(job):
+        return f"job {job}"
+    process = job.removeprefix(NAME).removeprefix(".")
+    return "your program" + (f" ({process})" if process else "")
+
+
+def is_operator(operator: str) -> bool:
+    """Whether a row is one operator that a framework dispatched ("aten::addmm"), and no part of the training."""
+    return "::" in operator
+
+
+def is_state(tensor: str) -> bool:
+    """Whether a row is the state of a generator of random numbers when a step begins."""
+    return tensor.startswith("generator.")
+
+
+BEFORE_WORK = ("setup", "data", "evaluation")
+"""The phases of what a step starts from; evaluations come before the step that follows them."""
+
+
+_MADE = ("output", "loss", "evaluation.output")
+"""How rows of these phases begin that are results all the same: those of an evaluation."""
+
+
+def kind(first: FirstDivergence) -> Literal["random", "data", "weights", "arithmetic"]:
+    """What it is that differs first in a program: the state of a generator, or what is made before any work."""
+    name = first.tensor or ""
+    if is_state(name):
+        return "random"
+    if first.phase not in BEFORE_WORK or is_operator(first.operator) or name.startswith(_MADE):
+        return "arithmetic"
+    return "weights" if name.startswith("weight:") else "data"
+
+
+def explaining(causes: Sequence[Cause], first: FirstDivergence) -> list[Cause]:
+    """The causes of just where a program parts; others are of what only the battery shows."""
+    return [cause for cause in causes if not cause.components or set(cause.components) & set(first.components)]

@@ -1,0 +1,120 @@
+"""The real command `audit vary`, on this machine and on emulated ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures import record
+from reports import codec
+
+LEVEL = "a CPU without AVX-512"
+
+
+def audit(*arguments: str, status: int, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
+    environment["PYTHONPATH"] = str(record.ROOT)
+    done = subprocess.run(
+        [sys.executable, "-m", "audit", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        cwd=cwd,
+        timeout=1800,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """This machine, varied; and the folder with vary.json and pins.env."""
+    folder = tmp_path_factory.mktemp("vary")
+    audit("vary", "--job", "numpy", "--python", sys.executable, "--pins", "pins.env", "--format", "json",
+          "-o", "vary.json", "--quiet", status=1, cwd=folder)  # fmt: skip
+    return json.loads((folder / "vary.json").read_text()), folder
+
+
+def test_this_machine(here: tuple[dict[str, Any], Path]) -> None:
+    found, folder = here
+    if "avx512f" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("this CPU has no AVX-512")
+    rows = {row["name"] if row["machine"] else f"{row['name']}={row['value']}": row for row in found["settings"]}
+    assert "job numpy" in rows[LEVEL]["changed"]
+    assert rows["OPENBLAS_CORETYPE=Haswell"]["first_divergence"]["components"][0] == "blas"
+    assert rows["flush_denormals=1"]["changed"] == ["operators"]
+    assert all(
+        row["slowdown"] for row in rows.values() if row["changes_bits"] is not None and "1 CPU" not in row["name"]
+    )
+    assert found["pins"]["OPENBLAS_CORETYPE"] == "Nehalem"
+    assert all(one["same"] and one["runs"] >= 2 for one in found["pins_verified"])
+    assert found["spread"]["numpy"]["learned"] == found["spread"]["numpy"]["settings"]
+    shown = audit("show", "vary.json", status=1, cwd=folder).stdout.splitlines()
+    assert shown[0].startswith("YOUR NUMBERS DEPEND ON THE CPU. ")
+    assert len(shown) <= 25
+    assert max(map(len, shown[:-1])) <= 100
+    lines = [line for line in (folder / "pins.env").read_text().splitlines() if not line.startswith("#")]
+    assert lines == [f"{name}={value}" for name, value in found["pins"].items()]
+
+
+@pytest.mark.emulated
+@pytest.mark.skipif(not shutil.which("qemu-x86_64-static"), reason="no qemu-x86_64-static")
+def test_pins_hold_on_other_cpus(here: tuple[dict[str, Any], Path]) -> None:
+    """Under the pins this machine, an emulated Haswell and an emulated Nehalem train to the same bits."""
+    found, folder = here
+    assignments = " ".join(f"{name}={value}" for name, value in found["pins"].items())
+    python = str(Path(sys.executable).absolute())
+    files = {"native": f"env {assignments}"}
+    files |= {cpu: f"env {assignments} qemu-x86_64-static -cpu {cpu}" for cpu in ("Haswell", "Nehalem")}
+    given = {}
+    for name, via in files.items():
+        audit("run", "--quiet", "--job", "numpy", "--repeat", "1", "--via", via, "--python", python,
+              "-o", f"{name}.json", status=0, cwd=folder)  # fmt: skip
+        (job,) = codec.read(str(folder / f"{name}.json"))[0].targets[0].jobs
+        assert job.trace, job.reason
+        given[name] = job.trace.digest
+    assert len(set(given.values())) == 1, given
+
+
+def test_bad_input_is_one_line(tmp_path: Path) -> None:
+    for arguments, words in (
+        (["--python", "/nowhere/python"], "no such command"),
+        (["--pins", "/nowhere/pins.env"], "cannot write /nowhere/pins.env"),
+        (["-o", "/nowhere/vary.txt"], "cannot write /nowhere/vary.txt"),
+        (["-o", "x", "--pins", "x"], "same file"),
+        (["--via", " "], "--via is empty"),
+    ):
+        done = audit("vary", *arguments, status=2, cwd=tmp_path)
+        assert done.stdout == ""
+        assert done.stderr.startswith("audit vary: ")
+        assert len(done.stderr.splitlines()) == 1
+        assert words in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_ctrl_c_prints_what_is_there(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path)], check=True)  # quick without numpy
+    command = [sys.executable, "-m", "audit", "vary", "--job", "operators", "--python", str(tmp_path / "bin/python")]
+    started = subprocess.Popen(
+        [*command, "--format", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=record.ROOT
+    )
+    assert started.stderr
+    for line in started.stderr:
+        if line.startswith("setting 2 of"):
+            break
+    started.send_signal(signal.SIGINT)
+    out, _ = started.communicate(timeout=120)
+    found = json.loads(out)
+    assert started.returncode in (1, 3)
+    assert found["interrupted"]
+    assert len(found["settings"]) in (1, 2)
