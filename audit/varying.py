@@ -57,7 +57,8 @@ def run(options: argparse.Namespace) -> Variation:
         jobs = (NAME,) if program else wanted.jobs
         one.target.outlet = (lambda data: None) if program else one.target.outlet
         laboratory = Laboratory(one.target, notify, program=program)
-        found = vary(laboratory, jobs, wanted.battery, bool(options.pins) or not program, announce)
+        # The program is what it is about; under each setting the battery would take longer than most programs.
+        found = vary(laboratory, jobs, wanted.battery and not program, bool(options.pins) or not program, announce)
     found = msgspec.structs.replace(found, next=_next(found, options, one.target, program))
     if options.pins:
         note = f"No pins, so {options.pins} was not written"

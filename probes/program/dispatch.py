@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .. import dispatched
 from . import tensors
-from .lineage import Lineage, memory, plain
+from .lineage import Lineage, memory
 from .recorder import EVALUATION, Recorder
 
 _FLUSH = 512
@@ -43,6 +43,9 @@ _HIDDEN = ("running_mean", "running_var")
 
 _BETWEEN = ("setup", "data", "loss", EVALUATION)
 
+_TENSORS = (torch.Tensor, torch.nn.Parameter)
+_GPU = torch.version.cuda is not None or torch.version.hip is not None
+
 _FOREIGN = (
     os.sep + "site-packages" + os.sep,
     os.sep + "dist-packages" + os.sep,
@@ -61,6 +64,7 @@ class _Kind(NamedTuple):
     reads: bool  # its arguments count: it is none of _EMPTY and _CONSTANT
     seeded: bool  # it draws random numbers
     listed: bool  # it treats the elements of its lists one by one
+    words: Dict[Any, Tuple[str, Tuple[str, ...]]]  # operator and components, by dtype and device
 
 
 class _Given(NamedTuple):
@@ -69,7 +73,7 @@ class _Given(NamedTuple):
     memories: List[int]
     written: List[Any]
     common: List[int]  # rows that every result comes from
-    lists: List[List[Tuple[int, ...]]]  # rows of the elements of each list
+    lists: List[List[List[int]]]  # rows of the elements of each list
 
 
 class Operators(TorchDispatchMode):  # type: ignore[misc]
@@ -97,12 +101,11 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         self._lineage = Lineage(recorder)
         self._now = ""  # the phase of the operator that runs
         self._kinds: Dict[Any, Optional[_Kind]] = {}
-        self._words: Dict[Any, Tuple[str, Tuple[str, ...]]] = {}  # operator and components by kind, dtype and device
         self._scalars: Dict[Tuple[str, Tuple[float, ...]], int] = {}
         self._modules: Dict[int, str] = {}  # names by id, of the module that was called by no other
         self._names: Dict[int, str] = {}  # by memory: what a module or an optimizer keeps
         self._forward: Dict[int, str] = {}  # modules by the number of the autograd node that the operator made
-        self._files: Dict[int, Tuple[Any, str]] = {}  # by a code's id: it, and its file if that is the program's
+        self._files: Dict[str, str] = {}  # by path: the file's name, "" if it is not the program's
         self._folder = os.getcwd()
         self._evaluations = 0
         self._rows = 0
@@ -139,7 +142,7 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
             return None
         name = type(module).__name__
         self._modules = {id(one): place or name for place, one in module.named_modules()}
-        self._names.update((memory(one), "buffer:" + place) for place, one in module.named_buffers() if plain(one))
+        self._names.update((memory(one), "buffer:" + place) for place, one in module.named_buffers())
         self.path.append(name)
         return self.path
 
@@ -157,8 +160,7 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
     def state(self, name: str, state: Optional[Dict[str, Any]]) -> None:
         """What an optimizer keeps of the parameter of this name."""
         if self._open and state:
-            kept = [(key, one) for key, one in state.items() if plain(one)]
-            self._names.update((memory(one), "state:{}.{}".format(name, key)) for key, one in kept)
+            self._names.update((memory(one), "state:{}.{}".format(name, key)) for key, one in state.items())
 
     def step_over(self) -> None:
         """The recorder's step is over."""
@@ -170,14 +172,14 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
 
     def origin(self, tensor: Any, phase: str) -> Tuple[int, ...]:
         """The rows that a tensor is from, as inputs of the next row of a phase; none where operators are not seen."""
-        return self._lineage.inputs(memory(tensor), phase) if self._open and plain(tensor) else ()
+        return tuple(self._lineage.inputs(memory(tensor), phase)) if self._open else ()
 
     def know(self, tensor: Any, position: int) -> None:
         """A row of the step was made of this tensor."""
-        if plain(tensor):
+        if memory(tensor):
             self._lineage.know(tensor, position)
 
-    # One operator.
+    # One operator. What follows runs for every one of them: it calls little, and asks of a tensor no more than it must.
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -187,7 +189,7 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         with torch._C.DisableTorchFunction():
             if kind is None or not recorder.active or torch._C._get_tracing_state() is not None or not self._counts():
                 return func(*args, **kwargs)
-            if types and any(one not in (torch.Tensor, torch.nn.Parameter) for one in types):
+            if types and any(one not in _TENSORS for one in types):
                 return NotImplemented  # a tensor of another kind computes with tensors of this one, which are seen
             try:
                 given = self._given(kind, args, kwargs)
@@ -214,6 +216,7 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
                 schema.name not in _EMPTY and schema.name not in _CONSTANT,
                 torch.Tag.nondeterministic_seeded in func.tags,
                 schema.name.startswith(("aten::_foreach_", "aten::_fused_")),
+                {},
             )
         self._kinds[func] = kind
         return kind
@@ -221,22 +224,28 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
     def _counts(self) -> bool:
         """Find out of which phase the operator is, and whether it is recorded."""
         self._now = self.phase
-        if self.phase in _BETWEEN and self.optimized and not torch.is_grad_enabled():
+        if self.optimized and self.phase in _BETWEEN and not torch.is_grad_enabled():
             self._now = EVALUATION
             self._evaluations += 1
             if self._evaluations > _EVALUATIONS:
                 self._recorder.note("operators of evaluations: the first {} are recorded".format(_EVALUATIONS))
                 return False
-        return not (torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing())
+        return not (_GPU and torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing())
 
     def _given(self, kind: _Kind, args: Any, kwargs: Any) -> _Given:
         """What a call is given, read before it may change it."""
         given = _Given([], [], [], [])
         floats: List[float] = []
-        for key, value in enumerate(args):
-            self._argument(kind, given, floats, key, value)
-        for key, value in kwargs.items():
-            self._argument(kind, given, floats, key, value)
+        for key, value in [*enumerate(args), *kwargs.items()] if kwargs else enumerate(args):
+            if isinstance(value, torch.Tensor):
+                self._take(kind, given, given.common, key, value)
+            elif isinstance(value, float):
+                floats.append(value)
+            elif isinstance(value, (list, tuple)) and value:
+                if isinstance(value[0], float):
+                    floats.extend(value)
+                elif any(isinstance(one, torch.Tensor) for one in value):
+                    given.lists.append([self._take(kind, given, [], key, one) for one in value])
         if floats:
             given.common.append(self._row_of_scalars(tuple(floats)))
         if kind.seeded:
@@ -244,34 +253,22 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
             given.common.append(self._row("generator.torch", "state", tensors.bits(state), ()))
         return given
 
-    def _argument(self, kind: _Kind, given: _Given, floats: List[float], key: Any, value: Any) -> None:
-        if isinstance(value, torch.Tensor):
-            given.common.extend(self._rows_of(kind, given, key, value))
-        elif isinstance(value, float):
-            floats.append(value)
-        elif isinstance(value, (list, tuple)) and value:
-            if isinstance(value[0], float):
-                floats.extend(value)
-            rows = [self._rows_of(kind, given, key, one) for one in value if isinstance(one, torch.Tensor)]
-            if rows:
-                given.lists.append(rows)
-
-    def _rows_of(self, kind: _Kind, given: _Given, key: Any, tensor: Any) -> Tuple[int, ...]:
-        """The rows that an argument is from; one of its own, if nothing is known of it."""
-        if not plain(tensor):
-            return ()
+    def _take(self, kind: _Kind, given: _Given, rows: List[int], key: Any, tensor: Any) -> List[int]:
+        """Add the rows that an argument is from; one of its own, if nothing is known of it."""
         number = memory(tensor)
+        if not number:
+            return rows
         given.memories.append(number)
         reads = kind.reads
         if key in kind.writes:
             given.written.append(tensor)
             reads = reads and kind.writes[key]
-        if not reads:
-            return ()
-        if number not in self._lineage:
-            name = self._names.get(number, "unseen")
-            self._lineage.know(tensor, self._row(name, "constant", tensors.bits(tensor), ()))
-        return self._lineage.inputs(number, self._now)
+        if reads:
+            if number not in self._lineage.known:
+                name = self._names.get(number, "unseen")
+                self._lineage.know(tensor, self._row(name, "constant", tensors.bits(tensor), ()))
+            rows.extend(self._lineage.inputs(number, self._now))
+        return rows
 
     def _row_of_scalars(self, values: Tuple[float, ...]) -> int:
         """The row of floats among the arguments; equal ones are one row of a phase."""
@@ -283,19 +280,23 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
     def _made(self, kind: _Kind, given: _Given, result: Any) -> None:
         """Record what came of a call."""
         results = result if isinstance(result, (list, tuple)) else (result,)
-        if not kind.reads:
-            for tensor in results:
-                if plain(tensor) and memory(tensor) not in self._lineage:
-                    if kind.name in _EMPTY:
-                        self._lineage.set(tensor, ())
-                    else:
-                        self._lineage.know(tensor, self._row_of(kind, kind.name, tensor, ()))
+        fresh = []
+        for tensor in results:
+            number = memory(tensor)
+            if number and number not in given.memories:
+                fresh.append(tensor)
+            elif number and kind.name in _CONSTANT and number not in self._lineage.known:
+                self._lineage.know(tensor, self._row_of(kind, kind.name, tensor, ()))
+        if kind.name in _EMPTY:
+            for tensor in fresh:
+                self._lineage.set(tensor, ())
             return
-        fresh = [one for one in results if plain(one) and memory(one) not in given.memories]
-        several = len(given.written) + len(fresh) > 1
-        common = tuple(dict.fromkeys([*given.common, *(() if kind.listed else _flat(given.lists))]))
-        for place, tensor in enumerate([*given.written, *fresh]):
-            name = "{}.{}".format(kind.name, place) if several else kind.name
+        made = [*given.written, *fresh]
+        common = tuple(given.common)
+        if given.lists and not kind.listed:
+            common = (*common, *[row for rows in given.lists for one in rows for row in one])
+        for place, tensor in enumerate(made):
+            name = kind.name if len(made) == 1 else "{}.{}".format(kind.name, place)
             inputs = common
             if kind.listed:
                 inputs = (*common, *[row for rows in given.lists for row in rows[place % len(rows)]])
@@ -307,13 +308,15 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
 
     def _row_of(self, kind: _Kind, name: str, tensor: Any, inputs: Tuple[int, ...]) -> int:
         """A row of a result."""
-        key = (kind.name, tensor.dtype, tensor.device)
-        if key not in self._words:
-            dtype = tensors.dtype(tensor.dtype)
-            components = dispatched.components(kind.name, dtype, tensor.device.type)
-            self._words[key] = ("{} {}".format(kind.name, dtype), components)
-        words, components = self._words[key]
-        return self._row(name, words, tensors.bits(tensor), inputs, components, self._module(), self._source())
+        bits = tensors.bits(tensor)
+        key = (bits.dtype, tensor.is_cpu)
+        if key not in kind.words:
+            components = dispatched.components(kind.name, bits.dtype, tensor.device.type)
+            kind.words[key] = ("{} {}".format(kind.name, bits.dtype), components)
+        words, components = kind.words[key]
+        if len(inputs) > 1:
+            inputs = tuple(dict.fromkeys(inputs))
+        return self._row(name, words, bits, inputs, components, self._module(), self._source())
 
     def _row(self, name: str, operator: str, value: Any, inputs: Tuple[int, ...], *more: Any) -> int:
         """A row of the phase, which may be the last before the process ends."""
@@ -338,12 +341,13 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         frame: Any = sys._getframe(4)
         files = self._files
         while frame is not None:
-            code = frame.f_code
-            known = files.get(id(code))
-            if known is None:
-                known = files[id(code)] = (code, self._file(code.co_filename))
-            if known[1]:
-                return "{}:{}".format(known[1], frame.f_lineno)
+            path = frame.f_code.co_filename
+            name = files.get(path)
+            if name:
+                return "{}:{}".format(name, frame.f_lineno)
+            if name is None:
+                files[path] = self._file(path)
+                continue
             frame = frame.f_back
         return ""
 
@@ -354,10 +358,6 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         path = os.path.abspath(path)
         inside = path.startswith(self._folder + os.sep)
         return os.path.relpath(path, self._folder) if inside else os.path.basename(path)
-
-
-def _flat(lists: List[List[Tuple[int, ...]]]) -> List[int]:
-    return [row for rows in lists for one in rows for row in one]
 
 
 def _writes(schema: Any) -> Dict[Any, bool]:

@@ -4,7 +4,7 @@ Views show the memory of their base, and what is changed in place keeps its memo
 here keeps memory alive: a weak one only keeps its number from being used again.
 """
 
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, List, Tuple
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -18,20 +18,13 @@ _MOST = 64
 """Rows that one memory may come from; of one that was written in more pieces, the last."""
 
 
-class _Known(NamedTuple):
-    reference: Any
-    rows: Rows
-
-
 class Lineage:
-    """The memories that are known; one that is known with no rows holds nothing yet."""
+    """known: the memories of which something is known, by number, each with a weak reference and the rows that wrote
+    it: none where nobody has."""
 
     def __init__(self, recorder: Recorder) -> None:
+        self.known: Dict[int, Tuple[Any, Rows]] = {}
         self._recorder = recorder
-        self._known: Dict[int, _Known] = {}
-
-    def __contains__(self, number: int) -> bool:
-        return number in self._known
 
     def know(self, tensor: Any, position: int) -> None:
         """A row of the step was made of this tensor: what is computed from it comes from that row."""
@@ -39,39 +32,36 @@ class Lineage:
 
     def wrote(self, tensor: Any, position: int) -> None:
         """As `know`, of a tensor that was there before and has been changed: the rest of its memory is what it was."""
-        known = self._known.get(memory(tensor))
         rows: Rows = ((self._recorder.step, position),)
-        if known and known.rows and tensor.numel() * tensor.element_size() < tensor.untyped_storage().nbytes():
-            rows = (*known.rows, *rows)[-_MOST:]
+        known = self.known.get(memory(tensor))
+        if known and known[1] and tensor.numel() * tensor.element_size() < tensor.untyped_storage().nbytes():
+            rows = (*known[1], *rows)[-_MOST:]
         self.set(tensor, rows)
 
     def set(self, tensor: Any, rows: Rows) -> None:
         """These rows wrote its memory, () nobody so far."""
         storage = tensor.untyped_storage()
         number = storage._cdata
-        known = self._known.get(number)
-        self._known[number] = _Known(known.reference if known else StorageWeakRef(storage), rows)
+        known = self.known.get(number)
+        self.known[number] = (known[0] if known else StorageWeakRef(storage), rows)
 
-    def inputs(self, number: int, phase: str) -> Tuple[int, ...]:
+    def inputs(self, number: int, phase: str) -> List[int]:
         """The rows that wrote a memory, as inputs of the next row of a phase; older ones are equal or were told of."""
-        known = self._known.get(number)
+        known = self.known.get(number)
         if known is None:
-            return ()
+            return []
         now = self._recorder.step_of(phase)
-        return tuple([row if step == now else -(row + 1) for step, row in known.rows if step >= now - 1])
+        return [row if step == now else -(row + 1) for step, row in known[1] if step >= now - 1]
 
     def forget(self) -> None:
         """Drop what no tensor shows any more."""
-        self._known = {number: known for number, known in self._known.items() if not known.reference.expired()}
+        self.known = {number: known for number, known in self.known.items() if not known[0].expired()}
 
 
-def memory(tensor: Any) -> int:
-    """A number that stands for a tensor's memory."""
-    return int(tensor.untyped_storage()._cdata)
-
-
-def plain(value: Any) -> bool:
-    """Whether it is a tensor with memory whose bits can be read."""
+def memory(value: Any) -> int:
+    """A number that stands for a tensor's memory; 0 for what is none whose bits can be read."""
     if not isinstance(value, torch.Tensor) or value.layout is not torch.strided:
-        return False
-    return not (value.is_meta or value.is_quantized or value.is_nested)
+        return 0
+    if not value.is_cpu and not value.is_cuda and (value.is_meta or value.is_nested):
+        return 0
+    return 0 if value.is_quantized else int(value.untyped_storage()._cdata)

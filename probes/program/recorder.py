@@ -75,7 +75,7 @@ class Recorder:
         self._file = -1
         self._began = time.time()
         self._lines: List[str] = []
-        self._definitions: Dict[Definition, int] = {}
+        self._definitions: Dict[Tuple[Any, ...], int] = {}  # by what a `Definition` has
         self._lists: Dict[Tuple[int, ...], int] = {}
         self._sequence: List[int] = []  # of the step: numbers of definitions
         self._digests: List[Digest] = []  # of its last rows, which are not yet written
@@ -116,16 +116,17 @@ class Recorder:
         """Record a value (or the `Bits` of one); its position in the step. sample: it is one of the few rows whose
         values are also kept at `trace.SAMPLED_STEPS`, with a sketch. Raises TypeError for what has no bits."""
         bits = value if isinstance(value, Bits) else plain_bits(value)
-        self._begin(phase)
+        if self._done or not self._begun:
+            self._begin(phase)
         used = self._used.get((phase, name), 0)
         self._used[phase, name] = used + 1
         if used:
             name = "{}#{}".format(name, used)
-        definition = Definition(phase, name, operator, components, inputs, bits.dtype, bits.shape, module, source)
+        definition = (phase, name, operator, components, inputs, bits.dtype, bits.shape, module, source)
         number = self._definitions.get(definition)
         if number is None:
             number = self._definitions[definition] = len(self._definitions)
-            self._line({"row": definition._asdict()})
+            self._line({"row": Definition(*definition)._asdict()})
         position = len(self._sequence)
         self._sequence.append(number)
         self._digests.append(bits.digest)

@@ -66,23 +66,32 @@ def readable(tensor: Any) -> bool:
 
 def bits(tensor: Any) -> Bits:
     """The bits of one readable tensor, whose digest waits for its device no earlier than it is asked for."""
-    if _is_small(tensor):
-        digest: Callable[[], bytes] = _open_batch().take_small(tensor)
-    else:
-        (digest,) = _open_batch().take([tensor])
-    return Bits(dtype(tensor.dtype), tuple(tensor.shape), digest, functools.partial(_sampled, tensor))
+    batch = _batches[-1]
+    if batch.over:
+        batch = _batches[-1] = _Batch()
+    kind, shape = dtype(tensor.dtype), tuple(tensor.shape)
+    digest = batch.take_small(tensor, kind, shape) if _is_small(tensor) else batch.take([tensor])[0]
+    return Bits(kind, shape, digest, functools.partial(_sampled, tensor))
 
 
 def all_bits(tensors: List[Any]) -> List[Bits]:
     """The same of many, which costs less than one by one where they are not small."""
     large = [tensor for tensor in tensors if not _is_small(tensor)]
-    digests = dict(zip(map(id, large), _open_batch().take(large)))
-    return [
-        Bits(dtype(one.dtype), tuple(one.shape), digests[id(one)], functools.partial(_sampled, one))
-        if id(one) in digests
-        else bits(one)
-        for one in tensors
-    ]
+    if not large:
+        return list(map(bits, tensors))
+    batch = _batches[-1]
+    if batch.over:
+        batch = _batches[-1] = _Batch()
+    digests = dict(zip(map(id, large), batch.take(large)))
+    found = []
+    for tensor in tensors:
+        digest = digests.get(id(tensor))
+        if digest:
+            more = functools.partial(_sampled, tensor)
+            found.append(Bits(dtype(tensor.dtype), tuple(tensor.shape), digest, more))
+        else:
+            found.append(bits(tensor))
+    return found
 
 
 def _sampled(tensor: Any, sketched: bool) -> Dict[str, Any]:
@@ -99,14 +108,15 @@ def _sampled(tensor: Any, sketched: bool) -> Dict[str, Any]:
 def _is_small(tensor: Any) -> bool:
     """Whether it is digested together with others, of its bytes: one by one, each would cost what thousands of numbers
     do."""
-    if tensor.is_cpu and tensor.numel() * tensor.element_size() <= _SMALL and tensor.layout is torch.strided:
-        return tensor.is_contiguous() and not (tensor.is_conj() or tensor.is_neg()) and _NUMPY and _is_whole(tensor)
-    return False
-
-
-def _is_whole(tensor: Any) -> bool:
-    """Whether its own memory has all its bits."""
-    return type(tensor) in (torch.Tensor, torch.nn.Parameter) or not hasattr(tensor, "__tensor_flatten__")
+    return (
+        tensor.is_cpu
+        and tensor.numel() * tensor.element_size() <= _SMALL
+        and tensor.layout is torch.strided
+        and tensor.is_contiguous()
+        and not (tensor.is_conj() or tensor.is_neg())
+        and (type(tensor) in (torch.Tensor, torch.nn.Parameter) or not hasattr(tensor, "__tensor_flatten__"))
+        and _NUMPY
+    )
 
 
 class _Batch:
@@ -126,11 +136,10 @@ class _Batch:
         self._taken += len(tensors)
         return [functools.partial(self._digest, self._taken - n) for n in range(len(tensors), 0, -1)]
 
-    def take_small(self, tensor: Any) -> Callable[[], bytes]:
+    def take_small(self, tensor: Any, kind: str, shape: Tuple[int, ...]) -> Callable[[], bytes]:
         """The same of a small one."""
         count = tensor.numel() * tensor.element_size()
-        data = ctypes.string_at(tensor.data_ptr(), count) if count else b""
-        self._small.append((str(tensor.dtype), tuple(tensor.shape), data))
+        self._small.append((kind, shape, ctypes.string_at(tensor.data_ptr(), count) if count else b""))
         return functools.partial(self._small_digest, len(self._small) - 1)
 
     def _digest(self, number: int) -> bytes:
@@ -146,12 +155,6 @@ class _Batch:
             self.over = True
             self._digests = self._pending.finish()
             self._small_digests = device_digest.digests_small(self._small)
-
-
-def _open_batch() -> _Batch:
-    if _batches[-1].over:
-        _batches[-1] = _Batch()
-    return _batches[-1]
 
 
 _batches = [_Batch()]

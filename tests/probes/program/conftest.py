@@ -46,9 +46,7 @@ class Ran:
 
     def digest(self, step: int, phase: str, tensor: str) -> str:
         """The digest of the row of this phase and tensor."""
-        (found,) = [
-            digest for row, digest in self.rows(step) if (row["phase"], row["tensor"]) == (phase, tensor)
-        ]
+        (found,) = [digest for row, digest in self.rows(step) if (row["phase"], row["tensor"]) == (phase, tensor)]
         return found
 
     def inputs(self, step: int, phase: str, tensor: str) -> list[str]:

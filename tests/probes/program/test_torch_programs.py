@@ -1,0 +1,161 @@
+"""Programs that others' code drives: a compiled model, Lightning, a Trainer, torchrun. Recorded, and not changed."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+
+from fixtures import environments
+from probes.program import lay
+from tests.probes.program.conftest import Program, Ran
+
+pytestmark = pytest.mark.torch
+
+WEIGHTS = """
+import hashlib
+print("weights", hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in model.parameters())).hexdigest())
+"""
+
+COMPILED = """
+import torch
+import torch._dynamo.utils
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.GELU(), torch.nn.LayerNorm(32), torch.nn.Linear(32, 2))
+compiled = torch.compile(model, fullgraph=True)
+optimizer = torch.optim.Adam(model.parameters())
+for step in range(3):
+    optimizer.zero_grad()
+    torch.nn.functional.cross_entropy(compiled(torch.randn(16, 8)), torch.randint(0, 2, (16,))).backward()
+    optimizer.step()
+counters = torch._dynamo.utils.counters
+print(dict(counters["stats"]), dict(counters["graph_break"]))
+"""
+
+LIGHTNING = """
+import lightning, torch
+lightning.seed_everything(0)
+class Net(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = torch.nn.Linear(4, 8), torch.nn.Linear(8, 2)
+    def training_step(self, batch, index):
+        x, y = batch
+        return torch.nn.functional.cross_entropy(self.head(torch.relu(self.body(x))), y)
+    def validation_step(self, batch, index):
+        self.body(batch[0])
+    def configure_optimizers(self):
+        return torch.optim.AdamW(self.parameters(), 1e-2)
+x = torch.randn(64, 4)
+data = torch.utils.data.TensorDataset(x, (x.sum(1) > 0).long())
+loader = torch.utils.data.DataLoader(data, batch_size=16, shuffle=True)
+model = Net()
+quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+lightning.Trainer(max_epochs=1, accelerator="cpu", **quiet).fit(model, loader, loader)
+"""
+
+TRAINER = """
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments, set_seed
+set_seed(0)
+model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=2, n_embd=16, vocab_size=32, n_positions=16))
+class Data(torch.utils.data.Dataset):
+    def __len__(self):
+        return 32
+    def __getitem__(self, index):
+        x = torch.arange(index, index + 8) % 32
+        return {"input_ids": x, "labels": x}
+options = dict(per_device_train_batch_size=4, max_steps=3, gradient_accumulation_steps=2, report_to=[], use_cpu=True)
+options.update(save_strategy="no", eval_strategy="steps", eval_steps=2, disable_tqdm=True)
+arguments = TrainingArguments(output_dir="out", **options)
+Trainer(model=model, args=arguments, train_dataset=Data(), eval_dataset=Data()).train()
+"""
+
+
+def runs(program: Program, text: str, begin: int = 1) -> tuple[Ran, Ran]:
+    """In both modes, after it has been seen that the program's own output is what it is alone."""
+    python, whole = environments.frameworks(), text + WEIGHTS
+    alone = program(whole, words=["/usr/bin/env", "-u", "PYTHONPATH", python, "prog.py"])
+    assert alone.done.returncode == 0, alone.done.stderr
+    steps = program(whole, interpreter=python)
+    operators = program(whole, interpreter=python, wanted=lay.Wanted(trace="operators", window=(begin, begin + 1)))
+    told = [
+        [line for line in one.done.stdout.splitlines() if "runtime" not in line] for one in (alone, steps, operators)
+    ]
+    assert told[0] == told[1] == told[2]
+    assert told[0][-1].startswith("weights ")
+    return steps, operators
+
+
+def test_a_compiled_model_is_compiled_as_without_the_recorder(program: Program) -> None:
+    steps, operators = runs(program, COMPILED)
+    assert steps.names(1, "forward") == ["output"]
+    assert steps.names(1, "update") == [
+        f"weight:{name}" for name in ("0.weight", "0.bias", "2.weight", "2.bias", "3.weight", "3.bias")
+    ]
+    assert "output" in operators.names(1, "forward")
+    assert "aten::nll_loss_forward.0" in operators.names(1, "loss")
+    assert steps.collected.notes == []
+
+
+def test_lightning(program: Program) -> None:
+    steps, operators = runs(program, LIGHTNING)
+    assert steps.job()["trace"]["steps"] == 4
+    assert steps.names(0)[:2] == ["evaluation.batch", "evaluation.output"]  # what it looks at before it begins
+    assert steps.names(3)[-2:] == ["evaluation.batch", "evaluation.output"]
+    assert [name for name in steps.names(1, "data") if name.startswith("batch")] == ["batch.0", "batch.1"]
+    assert steps.names(1, "forward") == ["output", "input.0", "output#1"]
+    assert steps.inputs(1, "forward", "input.0") == ["output", "batch.0", "batch.1"]
+    assert "aten::addmm" in operators.names(1, "forward")
+
+
+def test_a_trainer_of_transformers(program: Program) -> None:
+    steps, operators = runs(program, TRAINER)
+    assert steps.job()["trace"]["steps"] == 3
+    batch = ["batch.input_ids", "batch.labels"]
+    assert [name for name in steps.names(1, "data") if name.rpartition("#")[0] in batch or name in batch] == [
+        *batch,
+        *[f"{name}#1" for name in batch],
+    ]
+    assert steps.names(1, "loss") == ["loss", "loss#1"]
+    assert steps.names(1)[-2:] == ["evaluation.batch", "evaluation.output"]
+    assert steps.collected.facts["program.batch"]["value"]["input_ids"] == [4, 8]
+    modules = {row.get("module", "") for row, _ in operators.rows(1)}
+    assert {"transformer.h.0.attn.c_attn", "transformer.h.0.ln_1"} <= modules
+    assert not [name for name in operators.names(1) if name.startswith("unseen")]
+
+
+RANKS = """
+    import os, torch
+    torch.distributed.init_process_group("gloo")
+    rank = torch.distributed.get_rank()
+    torch.manual_seed(0)
+    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    torch.manual_seed(rank)
+    for step in range(3):
+        optimizer.zero_grad()
+        model(torch.randn(8, 4)).pow(2).mean().backward()
+        optimizer.step()
+    torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_ranks_are_two_jobs(program: Program) -> None:
+    words = [
+        environments.frameworks(),
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "prog.py",
+    ]
+    ran = program(dedent(RANKS), words=words, OMP_NUM_THREADS="1")
+    assert ran.done.returncode == 0, ran.done.stderr
+    assert [job["name"] for job in ran.collected.jobs] == ["program.rank0", "program.rank1"]
+    assert ran.collected.facts["program.world_size"]["value"] == 2
+    rows = [{row["tensor"]: digest for row, digest in ran.rows(1, f"program.rank{n}")} for n in (0, 1)]
+    assert rows[0]["batch.0"] != rows[1]["batch.0"]
+    assert rows[0]["grad:weight"] == rows[1]["grad:weight"]  # the mean over both
+    assert rows[0]["weight:weight"] == rows[1]["weight:weight"]
