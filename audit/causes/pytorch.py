@@ -32,7 +32,7 @@ _BRANCHES = ("AVX512_E1", "AVX512", "AVX2", "AVX", "SSE4_2", "SSE4_1", "SSSE3", 
 
 def code(wanted: object, have: object, here: Measured) -> str | None:
     """ATEN_CPU_CAPABILITY, for what is in effect there."""
-    needs = _CODE.get(str(wanted))
+    needs = _CODE.get(str(wanted)) if have is not None else None  # without torch there is nothing to set
     return str(wanted).lower() if needs is not None and needs <= cpu(here) else None
 
 
@@ -55,7 +55,7 @@ def level_of_code(value: str) -> str:
 def isa(wanted: object, have: object, here: Measured) -> str | None:
     """ONEDNN_MAX_CPU_ISA; only downwards, for it is a cap."""
     names = [*_ISAS]
-    if wanted not in names or (have in names and names.index(str(wanted)) <= names.index(str(have))):
+    if have is None or wanted not in names or (have in names and names.index(str(wanted)) <= names.index(str(have))):
         return None
     return str(wanted)
 

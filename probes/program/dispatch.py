@@ -164,6 +164,11 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
 
     def step_over(self) -> None:
         """The recorder's step is over."""
+        counters = getattr(sys.modules.get("torch._dynamo.utils"), "counters", {})
+        if self._open and counters.get("stats", {}).get("unique_graphs"):
+            self._recorder.note(
+                "torch.compile: of the operators in compiled code, only those that it dispatches are seen"
+            )
         self.phase = "data"
         self._scalars, self._forward, self._names = {}, {}, {}
         self._lineage.forget()

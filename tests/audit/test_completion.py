@@ -105,7 +105,7 @@ LINES = [
     ("audit diff --fail-on ", {"results", "numeric", "any"}),
     ("audit diff --format ", {"terminal", "markdown", "html", "json"}),
     ("audit show --format ", set(CHECK_FORMATS)),
-    ("audit run --job ", {"auto", "none", "operators", "python", "numpy"}),
+    ("audit run --job ", {"auto", "none", "operators", "python", "numpy", "torch", "jax"}),
     ("audit diff here.json --all", {"--all", "--allow-edited"}),
     ("audit diff ", {"here.json", "there.json.gz", "results"}),
     ("audit diff here.json th", {"there.json.gz"}),

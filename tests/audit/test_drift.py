@@ -61,6 +61,7 @@ NEWER_NUMPY = {
     **NUMPY_LIBRARIES,
 }
 NUMPY = "packages.numpy.version"
+SCIPY = {"packages.scipy.version": "1.17.0", "packages.scipy.record": "aaab"}
 TORCH = {"packages.torch.version": "2.6.0", "packages.torch.record": "bbbb"}
 GLIBC = {
     "os.release": "debian 13",
@@ -83,7 +84,9 @@ DRIFTS = [
     Drift("a package newer, bits too", NEWER_NUMPY, "results-changed", NUMPY, "error", {"blas": 3}),
     Drift("a package newer, bits alike", NEWER_NUMPY, "numeric-drift", NUMPY),
     Drift("a package older", {**NEWER_NUMPY, NUMPY: "2.3.5"}, "results-changed", NUMPY, "error", {"blas": 2}, True),
-    Drift("a package more", TORCH, "numeric-drift", "packages.torch.version"),
+    Drift("a package more", SCIPY, "numeric-drift", "packages.scipy.version"),
+    # What it computes with is a component that nothing here measured: no operator says that it is harmless.
+    Drift("a framework more, not measured", TORCH, "numeric-drift", "packages.torch.version", "error"),
     Drift(
         "a package gone",
         {"packages.extra.version": GONE, "packages.extra.record": GONE},
