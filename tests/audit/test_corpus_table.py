@@ -12,7 +12,7 @@ import pytest
 from audit.compare.engine import compare
 from audit.compare.side import Measured
 from audit.inputs import sides
-from fixtures import corpus, parts, record
+from fixtures import corpus, environments, parts, record
 from fixtures.corpus import Checked, Pair
 from fixtures.parts import Answer, Built
 
@@ -98,7 +98,7 @@ def test_a_name_that_is_no_machine_is_refused(capsys: pytest.CaptureFixture[str]
 
 def test_a_machine_that_cannot_be_recorded_costs_only_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Built("broken", parts.CPUS, (parts.Part("x", "cpu.model", {}, via="false"),))
-    monkeypatch.setattr(record, "python", lambda numpy: "/nonexistent/python")
+    monkeypatch.setattr(environments, "numpy", lambda version: "/nonexistent/python")
     assert corpus.record_all([broken], tmp_path, ["none"], again=False) == {"broken": "audit run ended with status 2"}
 
 
