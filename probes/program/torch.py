@@ -353,7 +353,7 @@ class _Steps:
                 if not self._known(parameter):
                     self.recorder.note(_UNCALLED)
                     name = "group{}.param{}".format(group, place)
-                    self._names[id(parameter)] = _Owned(weakref.ref(parameter), name)
+                    self._name(parameter, name)
                 if self._operators:
                     self._operators.state(self._names[id(parameter)].name, optimizer.state.get(parameter))
                 if tensors.readable(parameter):
@@ -441,8 +441,12 @@ class _Steps:
             if not torch.nn.parameter.is_lazy(parameter) and not self._known(parameter):
                 for wrapper in _PREFIXES:
                     name = name.replace(wrapper, "")
-                self._names[id(parameter)] = _Owned(weakref.ref(parameter), prefix + name)
+                self._name(parameter, prefix + name)
         return found
+
+    def _name(self, parameter: Any, name: str) -> None:
+        self._names[id(parameter)] = _Owned(weakref.ref(parameter), name)
+        self._versions.pop(id(parameter), None)  # of one that is no more, and had this id
 
     def _known(self, parameter: Any) -> bool:
         owned = self._names.get(id(parameter))
