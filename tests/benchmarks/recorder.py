@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-ROUNDS = 1
+ROUNDS = 3
 STEPS = {"transformer": 8, "cnn": 40}
 FIRST = {"transformer": 2, "cnn": 10}
 """Steps before the ones that count."""
