@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Captured, Records
 
 import probes.environment as environment
-from conftest import Captured, Records
 from probes.environment import FACETS, SCOPES, capture
 from probes.environment.sources import privacy
 

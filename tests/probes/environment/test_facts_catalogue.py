@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT, Captured, Records
 from standin_nvml import StandInNvml
 
-from conftest import ROOT, Captured, Records
 from probes.environment import capture, packages, system_packages
 from probes.environment.sources import mapped
 from probes.facts import Facts

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from conftest import Captured, Records
+
 from probes.environment import cpu
 from probes.environment.sources import hwcap, native
 from probes.facts import Absent

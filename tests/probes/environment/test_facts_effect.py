@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from conftest import Captured, Records
+
 from probes.environment import blas, fpu, libm, process
 from probes.facts import Absent, Facts
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from conftest import Records
+
 from probes.environment import libraries
 from probes.environment.sources import databases, elf, mapped, owners
 from probes.facts import Absent

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 import pytest
-
 from conftest import Captured, Records
+
 from probes.environment import container, limits, nvml, system, variables
 from probes.environment.sources import cgroups, forms
 from probes.facts import Absent

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from conftest import Records
+
 from probes.environment import system_packages
 from probes.environment.sources import databases
 from probes.facts import Facts

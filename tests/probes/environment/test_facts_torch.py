@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
 from conftest import ROOT, Captured, Records
+
 from fixtures import environments
 from probes.environment import mkl, onednn
 from probes.environment import torch as facet
