@@ -171,4 +171,4 @@ def _not_json(text: str, error: json.JSONDecodeError) -> str:
         return f"something stands behind the JSON, from {where}; are two files in one?"
     if not text.lstrip().startswith("{"):
         return f"not JSON (it begins {text[:20]!r}); name a report of audit run"
-    return f"not JSON, or cut short ({error.msg} at {where}); {AGAIN}"
+    return f"not JSON, or cut short ({error.msg.removesuffix(' at')} at {where}); {AGAIN}"
