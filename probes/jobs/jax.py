@@ -37,7 +37,9 @@ from .transformer import (
     Did,
     State,
     cut,
+    first_weights,
     powers,
+    sentences,
     train,
 )
 
@@ -74,7 +76,7 @@ def _train(trace: Any, progress: Progress, steps: int) -> Outcome:
         # An emulated machine compiles for minutes in the first step: whoever waits must see that it lives.
         return _step(_Calls(trace, lambda: progress(0, steps) if number == 1 else None), state, tokens, answers, number)
 
-    return train(trace, progress, steps, _placed, step)
+    return train(trace, progress, steps, sentences(), first_weights(PARAMETERS, "transformer"), step, _placed)
 
 
 def _placed(array: Array) -> Array:
@@ -241,7 +243,7 @@ def _words(function: Callable[..., Any]) -> str:
 
 def _step(calls: _Calls, state: State, tokens: Array, answers: Array, number: int) -> Did:
     """One training step."""
-    w = cut(state.weights, calls.moved)
+    w = cut(state.weights, PARAMETERS, calls.moved)
     saved: Saved = {}
     calls.phase("forward")
     logits = _forward(calls, w, tokens, saved)

@@ -15,35 +15,45 @@ exp and log (without AVX2) and power (without AVX-512), which numpy then leaves 
 """
 
 import math
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
-from .. import inputs
 from ..facts import Absent, failure
 from ..operators import Operator
-from . import PROGRESS_STEPS, Job, Outcome, Progress
+from . import Job, Outcome, Progress
 from .replay import replay
+from .transformer import (
+    ADAM_EPSILON,
+    BETA1,
+    BETA2,
+    CHANNELS,
+    HEADS,
+    HIDDEN,
+    MODULUS,
+    NORM_EPSILON,
+    POSITIONS,
+    SCALE,
+    SENTENCES,
+    WIDTH,
+    Array,
+    Did,
+    Parameters,
+    State,
+    cut,
+    first_weights,
+    powers,
+    sentences,
+    train,
+)
 
 try:
     import numpy
 except ImportError as error:
     raise Absent("numpy cannot be imported: " + failure(error)) from None
 
-MODULUS = 13
-SENTENCES = MODULUS * MODULUS
-POSITIONS = 3
-WIDTH = 32
-HEADS = 2
-CHANNELS = WIDTH // HEADS
-SCALE = 0.25  # 1 / sqrt(CHANNELS)
-HIDDEN = 64
 STEPS = 100
 RATE = 5e-3
-BETA1 = 0.9
-BETA2 = 0.98
-ADAM_EPSILON = 1e-8
-NORM_EPSILON = 1e-5
 
-PARAMETERS: Tuple[Tuple[str, Tuple[int, ...], Optional[float]], ...] = (
+PARAMETERS: Parameters = (
     ("embed.token", (MODULUS + 1, WIDTH), 0.5),
     ("embed.position", (POSITIONS, WIDTH), 0.5),
     ("block0.attention.norm", (WIDTH,), None),
@@ -58,7 +68,6 @@ PARAMETERS: Tuple[Tuple[str, Tuple[int, ...], Optional[float]], ...] = (
     ("head.norm", (WIDTH,), None),
     ("head.unembed", (WIDTH, MODULUS), 0.25),
 )
-"""Name, shape, and the bound of the uniform first values: a power of two, so that scaling is exact (None: all ones)."""
 
 CONFIGURATION: Dict[str, Any] = {
     "task": "a + b modulo",
@@ -73,7 +82,6 @@ CONFIGURATION: Dict[str, Any] = {
     "first_values": {name: bound for name, _, bound in PARAMETERS},
 }
 
-Array = Any
 Saved = Dict[str, Array]
 _f32 = numpy.float32
 _POSITIVE = (numpy.log, numpy.power, numpy.divide, numpy.sqrt)
@@ -112,73 +120,28 @@ class _Calls:
         return self._call(name, function.__name__ + " f32", components, function, *arguments, **options)
 
 
-class _State(NamedTuple):
-    """What a step hands to the next: flat vectors of all parameters."""
-
-    weights: Array
-    first_moment: Array
-    second_moment: Array
-
-
 def _train(trace: Any, progress: Progress, steps: int) -> Outcome:
-    tokens, answers = _sentences()
-    weights = _first_weights()
-    state = _State(weights, numpy.zeros_like(weights), numpy.zeros_like(weights))
     calls = _Calls(trace)
-    losses: List[float] = []
-    correct = 0
-    for step in range(steps):
-        trace.begin_step()
-        trace.phase("data")
-        trace.constant("tokens", tokens)
-        trace.constant("answers", answers)
-        for name in _State._fields:
-            trace.constant(name, getattr(state, name))
-        state, logits, loss = _step(trace, calls, state, tokens, answers, step + 1)
-        losses.append(float(loss))
-        correct = int((logits.argmax(axis=1) == answers.argmax(axis=1)).sum())
-        if (step + 1) % PROGRESS_STEPS == 0:
-            progress(step + 1, steps)
-    return {
-        "loss_first": losses[0],
-        "loss_last": losses[-1],
-        "losses": losses,
-        "correct": correct,
-        "examples": SENTENCES,
-        "learned": losses[-1] < 0.05 and correct == SENTENCES,
-    }
+
+    def step(trace: Any, state: State, tokens: Array, answers: Array, number: int) -> Did:
+        return _step(trace, calls, state, tokens, answers, number)
+
+    return train(trace, progress, steps, _batch(), first_weights(PARAMETERS, "numpy_job"), step)
 
 
-def _sentences() -> Tuple[Array, Array]:
+def _batch() -> Tuple[Array, Array]:
     """All sentences as tokens [N, T], and their answers one-hot [N, V]."""
-    pairs = [(a, b) for a in range(MODULUS) for b in range(MODULUS)]
-    tokens = numpy.array([(a, b, MODULUS) for a, b in pairs], dtype=numpy.int64)
-    answers = numpy.zeros((SENTENCES, MODULUS), dtype=_f32)
-    answers[numpy.arange(SENTENCES), [(a + b) % MODULUS for a, b in pairs]] = 1
-    return tokens, answers
-
-
-def _first_weights() -> Array:
-    flat = []
-    for name, shape, bound in PARAMETERS:
-        count = int(numpy.prod(shape))
-        ones = numpy.ones(count, dtype=_f32)
-        flat.append(ones if bound is None else inputs.array("numpy_job." + name, count) * _f32(bound))
-    return numpy.concatenate(flat)
+    tokens, answers = sentences()
+    return tokens, numpy.eye(MODULUS, dtype=_f32)[answers]
 
 
 def _cut(flat: Array) -> Dict[str, Array]:
     """The parameters as views of the flat vector, by name."""
-    views, start = {}, 0
-    for name, shape, _ in PARAMETERS:
-        stop = start + int(numpy.prod(shape))
-        views[name] = flat[start:stop].reshape(shape)
-        start = stop
-    return views
+    return cut(flat, PARAMETERS, lambda view, flat: view)
 
 
-def _step(trace: Any, calls: _Calls, state: _State, tokens: Array, answers: Array, number: int) -> Tuple[Any, Any, Any]:
-    """One training step: the new state, the logits and the loss."""
+def _step(trace: Any, calls: _Calls, state: State, tokens: Array, answers: Array, number: int) -> Did:
+    """One training step."""
     w = _cut(state.weights)
     trace.phase("forward")
     logits, saved = _forward(calls, w, tokens)
@@ -189,7 +152,7 @@ def _step(trace: Any, calls: _Calls, state: _State, tokens: Array, answers: Arra
     pieces = [gradients[name] for name, _, _ in PARAMETERS]
     flat = calls.moved(numpy.concatenate([piece.ravel() for piece in pieces]), *pieces)
     trace.phase("update")
-    return _adam(calls, state, flat, number), logits, loss
+    return Did(_adam(calls, state, flat, number), logits, loss)
 
 
 def _forward(calls: _Calls, w: Dict[str, Array], tokens: Array) -> Tuple[Array, Saved]:
@@ -358,12 +321,10 @@ def _cross_entropy_backward(calls: _Calls, answers: Array, saved: Saved) -> Arra
     return calls.numpy("logits", numpy.multiply, back, _f32(1 / SENTENCES))
 
 
-def _adam(calls: _Calls, state: _State, gradient: Array, number: int) -> _State:
+def _adam(calls: _Calls, state: State, gradient: Array, number: int) -> State:
     """Adam's step `number` (from 1) on the flat vector of all parameters, in the order of operations that the paper
-    calls more efficient (section 2). Powers of beta are products, because `**` is libm's."""
-    left1 = left2 = 1.0
-    for _ in range(number):
-        left1, left2 = left1 * BETA1, left2 * BETA2
+    calls more efficient (section 2)."""
+    left1, left2 = powers(number)
     kept = calls.numpy("first_moment.kept", numpy.multiply, state.first_moment, _f32(BETA1))
     new = calls.numpy("first_moment.new", numpy.multiply, gradient, _f32(1 - BETA1))
     first = calls.numpy("first_moment", numpy.add, kept, new)
@@ -375,4 +336,4 @@ def _adam(calls: _Calls, state: _State, gradient: Array, number: int) -> _State:
     denominator = calls.numpy("denominator", numpy.add, root, _f32(ADAM_EPSILON))
     ratio = calls.numpy("ratio", numpy.divide, first, denominator)
     change = calls.numpy("change", numpy.multiply, ratio, _f32(RATE * math.sqrt(1 - left2) / (1 - left1)))
-    return _State(calls.numpy("weights", numpy.subtract, state.weights, change), first, second)
+    return State(calls.numpy("weights", numpy.subtract, state.weights, change), first, second)

@@ -41,7 +41,9 @@ from .transformer import (
     Did,
     State,
     cut,
+    first_weights,
     powers,
+    sentences,
     train,
 )
 
@@ -102,7 +104,10 @@ def _layout(tensor: Array) -> Optional[Layout]:
 
 def _train(trace: Any, progress: Progress, steps: int, device: str) -> Outcome:
     with torch.no_grad():
-        return train(trace, progress, steps, lambda array: torch.from_numpy(array).to(device), _step)
+        weights = first_weights(PARAMETERS, "transformer")
+        return train(
+            trace, progress, steps, sentences(), weights, _step, lambda array: torch.from_numpy(array).to(device)
+        )
 
 
 class _Calls:
@@ -129,7 +134,7 @@ class _Calls:
 def _step(trace: Any, state: State, tokens: Array, answers: Array, number: int) -> Did:
     """One training step."""
     calls = _Calls(trace, tokens.device.type)
-    w = cut(state.weights, calls.moved)
+    w = cut(state.weights, PARAMETERS, calls.moved)
     saved: Saved = {}
     trace.phase("forward")
     logits = _forward(calls, w, tokens, saved)

@@ -1,5 +1,5 @@
-"""What the torch job and the jax job train: the numpy job's transformer with a convolution stem, its parameters, data
-and loop. Nothing here computes with a framework, so both begin with equal bits and mean the same.
+"""What the torch job and the jax job train: the numpy job's transformer with a convolution stem; and the data and the
+loop of all three. Nothing here computes with a framework, so they begin with equal bits and mean the same.
 
 A sentence is "a b =", the answer is a + b modulo 13, and all 169 sentences are one batch. Tokens and positions are
 embedded and added; a convolution over the positions with GELU is the stem (with one block, all three positions meet
@@ -32,7 +32,10 @@ BETA2 = 0.98
 ADAM_EPSILON = 1e-8
 NORM_EPSILON = 1e-5
 
-PARAMETERS: Tuple[Tuple[str, Tuple[int, ...], Optional[float]], ...] = (
+Parameters = Tuple[Tuple[str, Tuple[int, ...], Optional[float]], ...]
+"""Name, shape, and the bound of the uniform first values: a power of two, so that scaling is exact (None: all ones)."""
+
+PARAMETERS: Parameters = (
     ("embed.token", (MODULUS + 1, WIDTH), 0.5),
     ("embed.position", (POSITIONS, WIDTH), 0.5),
     ("stem.weight", (WIDTH, WIDTH, KERNEL), 0.25),
@@ -49,7 +52,6 @@ PARAMETERS: Tuple[Tuple[str, Tuple[int, ...], Optional[float]], ...] = (
     ("head.norm", (WIDTH,), None),
     ("head.unembed", (MODULUS, WIDTH), 0.25),
 )
-"""Name, shape, and the bound of the uniform first values: a power of two, so that scaling is exact (None: all ones)."""
 
 CONFIGURATION: Dict[str, Any] = {
     "task": "a + b modulo",
@@ -93,22 +95,22 @@ def sentences() -> Tuple[Array, Array]:
     return tokens, numpy.array([(a + b) % MODULUS for a, b in pairs], dtype=numpy.int64)
 
 
-def first_weights() -> Array:
-    """The flat vector of first values; numpy, float32."""
+def first_weights(parameters: Parameters, stream: str) -> Array:
+    """The flat vector of first values, of the streams `stream`.NAME; numpy, float32."""
     import numpy
 
     flat = []
-    for name, shape, bound in PARAMETERS:
+    for name, shape, bound in parameters:
         count = int(numpy.prod(shape))
         ones = numpy.ones(count, dtype=numpy.float32)
-        flat.append(ones if bound is None else inputs.array("transformer." + name, count) * numpy.float32(bound))
+        flat.append(ones if bound is None else inputs.array(stream + "." + name, count) * numpy.float32(bound))
     return numpy.concatenate(flat)
 
 
-def cut(flat: Array, moved: Callable[..., Array]) -> Dict[str, Array]:
+def cut(flat: Array, parameters: Parameters, moved: Callable[..., Array]) -> Dict[str, Array]:
     """The parameters by name, cut out of the flat vector."""
     parts, start = {}, 0
-    for name, shape, _ in PARAMETERS:
+    for name, shape, _ in parameters:
         count = 1
         for length in shape:
             count *= length
@@ -126,14 +128,20 @@ def powers(number: int) -> Tuple[float, float]:
 
 
 def train(
-    trace: Any, progress: Progress, steps: int, place: Callable[[Array], Array], step: Callable[..., Did]
+    trace: Any,
+    progress: Progress,
+    steps: int,
+    batch: Tuple[Array, Array],
+    weights: Array,
+    step: Callable[..., Did],
+    place: Callable[[Array], Array] = lambda array: array,
 ) -> Outcome:
     """Train with `step(trace, state, tokens, answers, number)`, number from 1, on arrays that `place` made of numpy's;
-    every step is recorded."""
+    every step is recorded. batch: tokens [N, T] and answers, [N] or one-hot [N, V]; weights: the first."""
     import numpy
 
-    tokens, answers = map(place, sentences())
-    weights = first_weights()
+    tokens, answers = map(place, batch)
+    right = answers if len(answers.shape) == 1 else answers.argmax(1)
     state = State(place(weights), *(place(numpy.zeros_like(weights)) for _ in range(2)))
     losses: List[float] = []
     correct = 0
@@ -146,7 +154,7 @@ def train(
             trace.constant(name, getattr(state, name))
         state, logits, loss = step(trace, state, tokens, answers, number)
         losses.append(float(loss))
-        correct = int((logits.argmax(1) == answers).sum())
+        correct = int((logits.argmax(1) == right).sum())
         if number % PROGRESS_STEPS == 0:
             progress(number, steps)
     return {

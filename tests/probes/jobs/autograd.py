@@ -37,11 +37,11 @@ def loss(w: dict[str, torch.Tensor], tokens: torch.Tensor, answers: torch.Tensor
 
 def main() -> None:
     tokens, answers = (torch.from_numpy(array) for array in transformer.sentences())
-    flat = torch.from_numpy(transformer.first_weights())
+    flat = torch.from_numpy(transformer.first_weights(transformer.PARAMETERS, "transformer"))
     trace = Trace()
     trace.begin_step()
     calls = job._Calls(trace, "cpu")
-    w = transformer.cut(flat, calls.moved)
+    w = transformer.cut(flat, transformer.PARAMETERS, calls.moved)
     saved: dict[str, torch.Tensor] = {}
     nothing = torch.zeros_like(flat)
     with torch.no_grad():

@@ -54,8 +54,8 @@ def test_gradients_are_those_of_the_loss(monkeypatch: pytest.MonkeyPatch) -> Non
     trace = Trace()
     trace.begin_step()
     calls = job_numpy._Calls(trace)
-    tokens, answers = job_numpy._sentences()
-    weights = job_numpy._first_weights().astype("f8")
+    tokens, answers = job_numpy._batch()
+    weights = job_numpy.first_weights(job_numpy.PARAMETERS, "numpy_job").astype("f8")
 
     def loss(at: numpy.ndarray[Any, Any]) -> tuple[float, Any]:
         logits, saved = job_numpy._forward(calls, job_numpy._cut(at), tokens)
@@ -113,7 +113,7 @@ def test_it_learns_on_another_cpu(here: Record, model: str) -> None:
 
 
 def test_first_weights_are_pinned() -> None:
-    assert tensor(job_numpy._first_weights()).digest().hex() == "38b6c8f06c5257e3"
+    assert tensor(job_numpy.first_weights(job_numpy.PARAMETERS, "numpy_job")).digest().hex() == "38b6c8f06c5257e3"
 
 
 THREADS = """

@@ -42,7 +42,7 @@ def main() -> None:
     trace = Trace()
     trace.begin_step()
     calls = job._Calls(trace, lambda: None)
-    w = t.cut(t.first_weights(), calls.moved)
+    w = t.cut(t.first_weights(t.PARAMETERS, "transformer"), t.PARAMETERS, calls.moved)
     saved: dict[str, Any] = {}
     job._loss(calls, job._forward(calls, w, tokens, saved), answers, saved)
     mine = job._backward(calls, w, tokens, answers, saved)
