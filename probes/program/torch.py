@@ -26,7 +26,7 @@ import os
 import sys
 import types
 import weakref
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 from torch.utils.data.dataloader import _BaseDataLoaderIter
@@ -34,9 +34,9 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 from . import api, data, tensors
 from .dispatch import Operators
 from .generators import Generators
+from .parameters import Parameters
 from .recorder import EVALUATION, Bits, Digest, Recorder, folded
 
-_PREFIXES = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
 _BATCHES = 4
 """Batches that a loader gave and that may still be called with: trainers fetch ahead."""
 
@@ -139,13 +139,6 @@ def _batch_given(steps: "_Steps", following: Function) -> Function:
     return given
 
 
-class _Owned(NamedTuple):
-    """A parameter that is known by a name."""
-
-    parameter: Any  # a weak reference
-    name: str
-
-
 class _Steps:
     """What of the step that is open was seen so far. inside: within a call of a module or a backward pass; path: the
     modules that run, where operators are recorded; optimized: the program has made an optimizer."""
@@ -164,9 +157,7 @@ class _Steps:
         self.batch_given = self._hook(self._batch_given)
         recorder.at_end(self._fold)
         self._generators = Generators(recorder)
-        self._names: Dict[int, _Owned] = {}  # by id of the parameter
-        self._versions: Dict[int, int] = {}  # as of its last row
-        self._roots: List[str] = []  # classes of the modules that were called by no other and had new parameters
+        self._parameters = Parameters()
         self._begun = False
         self._described = False
         self._loader: Optional[data.Loader] = None
@@ -215,7 +206,7 @@ class _Steps:
 
     def _watched(self, model: Any) -> None:
         self._begin()
-        self._weights(self._parameters(model))
+        self._weights(self._parameters.of(model))
 
     # A batch, and a call of a module.
 
@@ -230,7 +221,7 @@ class _Steps:
         self._called = None
         given = tensors.within({**dict(enumerate(arguments)), **options})
         module = tensors.unwrapped(module)
-        parameters = self._parameters(module)
+        parameters = self._parameters.of(module)
         if self.optimized and not gradients:
             if parameters:
                 self._evaluated[0].extend(tensors.bits(tensor).digest for _, tensor in given)
@@ -315,8 +306,7 @@ class _Steps:
         if self._updating is not None:
             self._phase("update")
         if not self.optimized:
-            owned = [one.parameter() for one in self._names.values()]
-            self._gradients([parameter for parameter in owned if parameter is not None])
+            self._gradients(self._parameters.living())
             self._end()
 
     # An optimizer step.
@@ -338,11 +328,11 @@ class _Steps:
             self._gradients(parameters)
         self._begin()
         for parameter, bits in zip(parameters, tensors.all_bits(parameters)):
-            name = self._names[id(parameter)].name
+            name = self._parameters.name(parameter)
             inputs = self.recorder.latest("update", "grad:" + name, "weight:" + name)
             last = parameter is parameters[-1]
             self._row("update", "weight:" + name, "update", parameter, inputs, bits=bits, sample=last)
-            self._versions[id(parameter)] = tensors.version(parameter)
+            self._parameters.shown(parameter)
         self._end()
 
     def _optimized(self, optimizer: Any) -> List[Any]:
@@ -350,12 +340,11 @@ class _Steps:
         found = []
         for group, parameters in enumerate(optimizer.param_groups):
             for place, parameter in enumerate(parameters["params"]):
-                if not self._known(parameter):
+                if not self._parameters.known(parameter):
                     self.recorder.note(_UNCALLED)
-                    name = "group{}.param{}".format(group, place)
-                    self._name(parameter, name)
+                    self._parameters.call(parameter, "group{}.param{}".format(group, place))
                 if self._operators:
-                    self._operators.state(self._names[id(parameter)].name, optimizer.state.get(parameter))
+                    self._operators.state(self._parameters.name(parameter), optimizer.state.get(parameter))
                 if tensors.readable(parameter):
                     found.append(parameter)
         return found
@@ -365,7 +354,7 @@ class _Steps:
         having = [one for one in parameters if one.grad is not None and tensors.readable(one.grad)]
         gradients = [parameter.grad for parameter in having]
         for parameter, gradient, bits in zip(having, gradients, tensors.all_bits(gradients)):
-            name = self._names[id(parameter)].name
+            name = self._parameters.name(parameter)
             inputs = (*self._losses, *self.recorder.latest("backward", "weight:" + name))
             last = parameter is having[-1]
             self._row("backward", "grad:" + name, "backward", gradient, inputs, bits=bits, sample=last)
@@ -385,7 +374,7 @@ class _Steps:
         """Rows of the evaluations since the last step."""
         given, made = self._evaluated
         if given or made:
-            inputs = self.recorder.latest(EVALUATION, *self._weight_names())
+            inputs = self.recorder.latest(EVALUATION, *["weight:" + name for name in self._parameters.names()])
             batch = self.recorder.row(EVALUATION, "evaluation.batch", "constant", folded(given))
             self.recorder.row(EVALUATION, "evaluation.output", "forward", folded(made), (batch, *inputs))
         self._evaluated = ([], [])
@@ -428,41 +417,13 @@ class _Steps:
             self.recorder.rank = torch.distributed.get_rank()
             self.recorder.world = torch.distributed.get_world_size()
 
-    def _parameters(self, module: Any) -> List[Any]:
-        """The parameters of a module that was called by no other; from now on, they have names."""
-        found = [one for one in module.parameters() if not torch.nn.parameter.is_lazy(one) and tensors.readable(one)]
-        if all(map(self._known, found)):
-            return found
-        kind = type(module).__name__
-        again = self._roots.count(kind)
-        prefix = "{}#{}.".format(kind, again) if again else kind + "." if self._roots else ""
-        self._roots.append(kind)
-        for name, parameter in module.named_parameters():
-            if not torch.nn.parameter.is_lazy(parameter) and not self._known(parameter):
-                for wrapper in _PREFIXES:
-                    name = name.replace(wrapper, "")
-                self._name(parameter, prefix + name)
-        return found
-
-    def _name(self, parameter: Any, name: str) -> None:
-        self._names[id(parameter)] = _Owned(weakref.ref(parameter), name)
-        self._versions.pop(id(parameter), None)  # of one that is no more, and had this id
-
-    def _known(self, parameter: Any) -> bool:
-        owned = self._names.get(id(parameter))
-        return owned is not None and owned.parameter() is parameter
-
     def _weights(self, parameters: List[Any]) -> Tuple[int, ...]:
         """The rows that the parameters are from; new ones of those that were changed since."""
-        versions = [tensors.version(parameter) for parameter in parameters]
-        changed = [one for one, version in zip(parameters, versions) if self._versions.get(id(one)) != version]
+        changed = self._parameters.changed(parameters)
         for parameter, bits in zip(changed, tensors.all_bits(changed)):
-            self._row("data", "weight:" + self._names[id(parameter)].name, "constant", parameter, bits=bits)
-        self._versions.update(zip(map(id, parameters), versions))
-        return self.recorder.latest("data", *["weight:" + self._names[id(one)].name for one in parameters])
-
-    def _weight_names(self) -> List[str]:
-        return ["weight:" + owned.name for owned in self._names.values()]
+            self._row("data", "weight:" + self._parameters.name(parameter), "constant", parameter, bits=bits)
+            self._parameters.shown(parameter)
+        return self.recorder.latest("data", *["weight:" + self._parameters.name(one) for one in parameters])
 
 
 def _has_closure(arguments: Tuple[Any, ...], options: Dict[str, Any]) -> bool:
