@@ -182,7 +182,7 @@ PROGRAMS = [
     Fault(
         "program-no-temporary-folder",
         "there is no folder for temporary files: the machine is measured, and the report says so",
-        "unshare -m sh -c 'for d in /tmp /var/tmp; do mount -t tmpfs -o ro none $d; done; cd /proc;"
+        "unshare -m sh -c 'for d in /tmp /var/tmp; do mount --bind $d $d; mount -o remount,bind,ro $d; done; cd /proc;"
         f"TMPDIR=/proc {TO_PIPE} true' > x.json",
         3,
         incomplete="program: there is no folder for temporary files",

@@ -158,7 +158,10 @@ def test_the_other_way_round_a_job_comes_to_the_same(case: tuple[Job, Job, Calls
     a, b = side("a", jobs=[case[0]]), side("b", jobs=[case[1]])
     there, back = results.job("numpy", a, b), results.job("numpy", b, a)
     assert there.result.verdict == back.result.verdict
-    assert there.result.first_divergence == back.result.first_divergence
+    turned = back.result.first_divergence
+    if turned:
+        turned = msgspec.structs.replace(turned, labels=turned.labels[::-1])
+    assert there.result.first_divergence == turned
     assert (there.rows, there.unstable) == (back.rows, back.unstable)
     assert there.result.fingerprints == back.result.fingerprints[::-1]
     assert results.job("numpy", a, a).result.verdict in ("identical", "nondeterministic")

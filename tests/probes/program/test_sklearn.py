@@ -97,7 +97,10 @@ def test_each_outermost_call_is_a_step(program: Program) -> None:
     }
     assert {"left_child", "threshold", "values"} <= {name.rpartition(".")[2] for name in trees}
     assert {"weight:Own.mine_", "weight:Own.coef_"} <= set(ran.names(9))
-    assert ran.names(10) == ["batch.X", "output"]
+    # A call that fails is no step: what it was given stands in the next one.
+    assert ran.names(10) == ["batch.X", "batch.X#1", "output"]
+    assert ran.digest(10, "data", "batch.X#1") == digest["X"]
+    assert ran.inputs(10, "forward", "output")[0] == "batch.X#1"
 
 
 def test_two_runs_are_equal_and_another_order_of_the_data_is_seen_in_the_data(program: Program) -> None:
