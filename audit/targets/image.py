@@ -31,6 +31,10 @@ _INSPECT, _HISTORY, _INFO, _VERSION, _HOST = (
     "engine version",
     "the container's host configuration",
 )
+OUR_LIMITS = ("container.memory_limit", "container.processes_limit", "limits.memory", "limits.cgroup_processes")
+"""What our own containers are limited by (`container.py`): a share of the machine they run on, and nothing of the
+image's, which would otherwise be another one on every machine."""
+
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armhf": "arm", "i686": "386", "i386": "386"}
 _BOTH = {("386", "amd64"), ("arm", "arm64")}
 """(image, engine): what the processor of the second executes itself, too."""
@@ -103,6 +107,8 @@ class Outside:
         if isinstance(known, _Known):
             for name, source, reading in READINGS:
                 facts.read(name, source, lambda reading=reading: reading(known))  # type: ignore[misc]
+            for name in () if self.container else OUR_LIMITS:
+                facts.missing(name, "absent", "the auditor's own limit for its containers")
             facts.read("image.layers_searched", "image export", lambda: self._search(known, captured, facts, notify))
         return facts.records
 

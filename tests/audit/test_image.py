@@ -223,10 +223,8 @@ def test_an_image_is_described_from_outside(engine: DockerClient, tmp_path: Path
     assert found["image.layers_searched"].reason == "facts only"
     assert found["container.network"].value == "none"
     assert found["container.capabilities"].value == ["-ALL"]
-    limits = [found[name].value for name in ("container.memory_limit", "limits.memory")]
-    assert all(isinstance(limit, int) for limit in limits)
-    assert len({int(str(limit)) // 4096 for limit in limits}) == 1  # the kernel counts in pages
-    assert found["container.processes_limit"].value == found["limits.cgroup_processes"].value
+    # Limits that the auditor sets are none of the image's: an image is the same on a machine with more memory.
+    assert {found[name].reason for name in image.OUR_LIMITS} == {"the auditor's own limit for its containers"}
     shown = audit("show", str(file), "--all").stdout
     assert "image.platform" in shown
     assert "a fact that this auditor does not know" not in audit("diff", str(file), "--all", status=1).stdout
@@ -247,7 +245,7 @@ def test_a_running_container_is_described_as_it_was_started(running: str, tmp_pa
     file = tmp_path / "report.json"
     audit("run", "--quiet", "--job", "operators", "--repeat", "1", "--exec", running, "-o", str(file))
     found = facts(file)
-    assert found["container.memory_limit"].value == 1 << 30
+    assert found["container.memory_limit"].value == found["limits.memory"].value == 1 << 30
     assert found["container.cpu_limit"].value == 0.5
     assert found["container.capabilities"].value == []
     assert found["image.numpy.layer"].value == "1 of 1: (imported)"
