@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -84,6 +85,56 @@ def test_pins_hold_on_other_cpus(here: tuple[dict[str, Any], Path]) -> None:
         assert job.trace, job.reason
         given[name] = job.trace.digest
     assert len(set(given.values())) == 1, given
+
+
+PROGRAM = """
+import numpy, audit
+random = numpy.random.default_rng(0)
+x, y = random.normal(size=(256, 64)).astype("f4"), random.normal(size=(256, 8)).astype("f4")
+w = numpy.zeros((64, 8), "f4")
+for step in range(3):
+    w -= 0.1 * numpy.tanh(x.T @ (x @ w - y) / 256)
+    audit.record("w", w, step=step)
+"""
+
+
+def test_a_program_of_ones_own_is_varied_and_pinned(tmp_path: Path) -> None:
+    if "avx512f" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("this CPU has no AVX-512")
+    (tmp_path / "train.py").write_text(PROGRAM)
+    done = audit("vary", "--pins", "pins.env", "--format", "json", "-o", "vary.json", "--", sys.executable, "train.py",
+                 status=1, cwd=tmp_path)  # fmt: skip
+    found = json.loads((tmp_path / "vary.json").read_text())
+    rows = {row["name"] if row["machine"] else f"{row['name']}={row['value']}": row for row in found["settings"]}
+    assert rows["OPENBLAS_CORETYPE=Haswell"]["changed"] == rows[LEVEL]["changed"] == ["job program"]
+    first = rows["OPENBLAS_CORETYPE=Haswell"]["first_divergence"]
+    assert (first["job"], first["step"], first["tensor"]) == ("program", 0, "record:w")
+    assert found["pins"]["OPENBLAS_CORETYPE"] == "Nehalem"
+    assert all(one["same"] for one in found["pins_verified"])
+    announced = re.search(r"runs your program (\d+) more times", done.stderr)
+    assert announced
+    assert 2 + int(announced[1]) <= found["runs"]
+    # The pins hold for the program itself, run again under them, and nothing but the pins is needed for it.
+    pinned = [f"{name}={value}" for name, value in found["pins"].items()]
+    for name, words in (("one", pinned), ("other", [*pinned, "OPENBLAS_NUM_THREADS=1"])):
+        command = [
+            "env",
+            *words,
+            sys.executable,
+            "-m",
+            "audit",
+            "run",
+            "--quiet",
+            "--job",
+            "none",
+            "-o",
+            f"{name}.json",
+        ]
+        environment = {**os.environ, "PYTHONPATH": str(record.ROOT)}
+        subprocess.run([*command, "--", sys.executable, "train.py"], cwd=tmp_path, env=environment, check=True)
+    same = json.loads(audit("diff", "one.json", "other.json", "--format", "json", "--fail-on", "results",
+                            status=0, cwd=tmp_path).stdout)  # fmt: skip
+    assert same["results"]["verdict"] == "identical"
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
