@@ -84,6 +84,7 @@ class Recorder:
         self._before: Dict[str, int] = {}  # `_names` of the step before
         self._main: Optional[str] = None
         self._notes: Dict[str, None] = {}
+        self._scores: Dict[str, float] = {}  # the last of each name
         self._whole = wanted.window[0] if wanted.window and wanted.trace == "operators" else 0  # values of all its rows
         self._values_bytes = 0
         self._loss: Any = None
@@ -165,6 +166,7 @@ class Recorder:
 
     def score(self, name: str, value: float, stderr: Optional[float] = None) -> None:
         """A score that the program gave itself."""
+        self._scores[name] = value
         self._line({"score": {"name": name, "value": value, "stderr": stderr}})
 
     def at_begin(self, function: Callable[[], None]) -> None:
@@ -286,6 +288,9 @@ class Recorder:
             with self.guarding():
                 for function in self._at_end:
                     function()
+                if self._scores and not (self._done or self._sequence):  # all that there is to compare
+                    for name, value in self._scores.items():
+                        self.row("record", "score:" + name, "score", value)
                 self._part()
                 if self._done or self._sequence:
                     self._effect()

@@ -92,10 +92,13 @@ def _outcomes(comparison: Comparison) -> list[str]:
 
 
 def _outcome(comparison: Comparison, job: JobResult) -> str:
-    apart = "every loss equal" if job.loss_step is None else f"loss first differs at step {job.loss_step:,}"
+    has_losses = any(loss is not None for loss in job.loss_last)
+    apart = "every loss equal" if has_losses else "it has no losses"
+    if job.loss_step is not None:
+        apart = f"loss first differs at step {job.loss_step:,}"
     names = sides.names(comparison)
     failed = [side.label for side, learned in zip(comparison.reports, job.learned, strict=False) if learned is False]
-    final = f"; final loss {_losses(job, names)}" if any(loss is not None for loss in job.loss_last) else ""
+    final = f"; final loss {_losses(job, names)}" if has_losses else ""
     return f"{called(job.name)}: {apart}{final}" + (f"; did not learn: {who(failed)}" if failed else "")
 
 

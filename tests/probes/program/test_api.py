@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -171,3 +173,21 @@ def test_a_model_that_is_never_called_and_an_optimizer_of_its_own_are_watched(pr
     for step in range(3):
         x = np.full((2, 3), float(step), "f4")
         assert ran.digest(step, "record", "record:x") == digests_numpy([x])[0].hex()
+
+
+def test_a_program_that_only_gives_scores_has_them_as_its_step(program: Program) -> None:
+    text = """
+    import audit
+    audit.score("accuracy", 0.5, stderr=0.1)
+    audit.score("accuracy", 0.75)
+    audit.score("loss", 2)
+    """
+    ran = program(text)
+    assert (ran.job()["trace"]["steps"], ran.names(0)) == (1, ["score:accuracy", "score:loss"])
+    assert ran.job()["trace"]["phases"] == ["record"]
+    values = {value["row"]: value["values"] for value in ran.job()["trace"]["values"]}
+    assert base64.b64decode(values[0]) == struct.pack("<d", 0.75)
+    assert [score["value"] for score in ran.job()["scores"]] == [0.5, 0.75, 2.0]
+    # In a program that has steps, scores are none of their rows: machines may differ in them by noise.
+    other = program("import audit\naudit.score('accuracy', 1)\naudit.record('w', 2.0, step=0)\n")
+    assert other.names(0) == ["record:w"]
