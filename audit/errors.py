@@ -14,5 +14,11 @@ class ReportError(AuditError):
     """A report that cannot be read, or is not one."""
 
 
+class NotComparable(AuditError):
+    """Nothing of a report can be compared with this machine."""
+
+    status = INCOMPLETE
+
+
 class TargetError(AuditError):
     """An interpreter that cannot be started or cannot run the probes."""

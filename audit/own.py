@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from typing import TYPE_CHECKING
 
-from audit.causes.trials import NotComparable
-from audit.compare.programs import as_recorded
-from audit.compare.side import Measured
-from audit.errors import AuditError
+from audit.errors import AuditError, NotComparable
 from probes.program.command import arguments_digest
 from probes.program.options import Unfit, program
 from probes.session import Program
 from reports.programs import is_program
 from reports.render.pages.words import count, seconds
+
+if TYPE_CHECKING:
+    from audit.compare.side import Measured
 
 _SHOWN = 80
 """Characters of the longest command that is shown again."""
@@ -42,6 +43,8 @@ def of_report(options: argparse.Namespace, there: Measured) -> Program | None:
     arguments = there.fact("program.arguments")
     if arguments is not None and arguments != arguments_digest(list(own.command)):
         raise NotComparable(f"{there.file}: not the same program: the report's was given other arguments than COMMAND")
+    from audit.compare.programs import as_recorded  # most commands have no report of a program
+
     return as_recorded(there, own.command, own.steps)._replace(stall=own.stall)
 
 

@@ -16,9 +16,7 @@ from audit.own import again
 from audit.own import asked as asked_program
 from audit.progress import Progress
 from audit.targets.asked import INTERRUPTED, Asked, asked
-from audit.targets.container import NoPython
 from audit.targets.report import report
-from audit.targets.still import NO_PYTHON
 from probes import assemble, interrupts, orphans, session, streams
 from reports import render
 from reports.render.escape import visible
@@ -31,10 +29,10 @@ NOT_THERE = "program: COMMAND cannot be started there"
 def run(options: argparse.Namespace) -> int:
     """Capture and write one report. Raises AuditError if it cannot be captured or written."""
     interrupts.hold()  # signals are taken up while something is measured or waits for a reader; all else is short
-    label = (options.label or assemble.default_label()).encode("utf-8", "replace").decode("utf-8")
-    path = options.output or _free(assemble.file_name(label))
+    label, path = assemble.place(options.output, options.label)
+    path = path if options.output else _free(path)
     wanted = _wanted(options)
-    refuse_unwritable(path, "-o")
+    refuse_unwritable(path, "-o", make=(options.output or "").endswith("/"))
     with interrupts.allowed():
         targets = asked(options)
     if wanted.program and all(one.missing for one in targets):
@@ -130,6 +128,9 @@ def _still(one: Asked) -> dict[str, Any]:
 
 def _why(error: Exception) -> str:
     """Why a target was not measured, for a report: what a person typed is not in it."""
+    from audit.targets.container import NoPython
+    from audit.targets.still import NO_PYTHON
+
     if isinstance(error, NoPython):
         return "no such interpreter in the image" if error.named else NO_PYTHON
     return "it could not run the probes" + (f": {error.reason}" if isinstance(error, session.Died) else "")
@@ -154,6 +155,9 @@ def _next(path: str, parts: list[dict[str, Any]], own: session.Program | None, o
     file = shlex.quote(path)
     if len(parts) > 1:
         return f"audit diff {file}    # what changes between outside and inside"
+    if options.output and path != options.output:
+        folder = shlex.quote(options.output)
+        return f"on the other machines:  audit run -o {folder}    # then: audit diff {folder}"
     if own:
         same = again(own, options.format == "terminal")
         return f"on the other machine:  audit run -o other.json {same}    # then: audit diff {file} other.json"

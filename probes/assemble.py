@@ -9,7 +9,7 @@ import platform
 import re
 import tempfile
 import time
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from . import interrupts
 
@@ -103,8 +103,11 @@ def write_bytes(path: str, data: bytes) -> None:
         interrupts.forget()  # nobody may be told that nothing was written
 
 
-def check_writable(path: str) -> None:
-    """Raise the OSError that `write_bytes` would, as far as it can be known before a minute of work."""
+def check_writable(path: str, make: bool = False) -> None:
+    """Raise the OSError that `write_bytes` would, as far as it can be known before a minute of work.
+
+    make: the folder that the file is in, too, if it is not there; it does not stay if nothing can be written to it.
+    """
     if _in_place(path):
         return
     path = _destination(path)
@@ -112,8 +115,27 @@ def check_writable(path: str) -> None:
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
     if os.path.exists(path) and not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, "that file is read-only")
-    with interrupts.held(), _beside(path) as temporary, open(temporary, "wb") as file:
-        file.write(bytes(_ROOM))
+    with interrupts.held():
+        made = make and _made(os.path.dirname(path))
+        try:
+            with _beside(path) as temporary, open(temporary, "wb") as file:
+                file.write(bytes(_ROOM))
+        except OSError:
+            if made:
+                with contextlib.suppress(OSError):  # by now another node may write there
+                    os.rmdir(os.path.dirname(path))
+            raise
+
+
+def _made(folder: str) -> bool:
+    """Make a folder; whether it was not there. Raises OSError. Many nodes may want the same one at the same time."""
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, "no folder " + os.path.dirname(os.path.abspath(folder))) from None
+    return True
 
 
 def _in_place(path: str) -> bool:
@@ -153,6 +175,18 @@ def _beside(path: str) -> Iterator[str]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def place(output: Optional[str], label: Optional[str]) -> Tuple[str, str]:
+    """The label of a report and its file, as `--label` and `-o` say (None: not given).
+
+    In a folder (one that is there, or a name that ends with a slash) the file is called as the label is. There a node
+    to which Slurm gave a name is labelled with it: who gathers reports in a folder asks which node is which.
+    """
+    gathered = output is not None and (output.endswith("/") or os.path.isdir(output))
+    chosen = label or (os.environ.get("SLURMD_NODENAME") if gathered else None) or default_label()
+    chosen = chosen.encode("utf-8", "replace").decode("utf-8")
+    return chosen, os.path.join(output or "", file_name(chosen)) if gathered or not output else output
 
 
 def default_label() -> str:

@@ -12,16 +12,10 @@ from audit.causes.laboratory import Given, Laboratory, Under, results
 from audit.compare import engine
 from audit.compare import results as compared
 from audit.compare.side import Measured
-from audit.errors import INCOMPLETE, AuditError
+from audit.errors import NotComparable
 from reports.comparison import Comparison, FirstDivergence
 from reports.programs import is_program
 from reports.reproduction import Child
-
-
-class NotComparable(AuditError):
-    """Nothing of the report can be compared with this machine."""
-
-    status = INCOMPLETE
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,11 @@ import os
 import re
 import shlex
 import shutil
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from audit.errors import AuditError, TargetError
-from audit.progress import Progress
-from audit.targets import build, engine, image, recipe, sif
-from audit.targets.container import ImageTarget, RunningTarget
 from audit.targets.prefix import PrefixTarget, find_python
 from audit.targets.target import Facts, Target
 from probes import interrupts
@@ -70,7 +66,7 @@ class Asked:
         part = {
             "name": self.name,
             "via": self.via,
-            "interpreter": _interpreter(self.python),
+            "interpreter": interpreter(self.python),
             "chosen": self.chosen,
             **captured,
             "facts": {**captured["facts"], **outside},
@@ -94,22 +90,20 @@ def asked(options: argparse.Namespace) -> list[Asked]:
     found = [host(options)]
     found += [_apptainer(name, options) for name in options.container if name.endswith(".sif")]
     images = [name for name in options.container if not name.endswith(".sif")]
-    recipes = [recipe.read(path) for path in options.dockerfile]
     if images or options.exec or options.dockerfile:
-        client = engine.connect()
-        engine.sweep(client)
-        for name in images:
-            inspected = image.inspect(client, name, options.pull)
-            found.append(_image(client, name, inspected, options))
-        found += [_running(client, name, options) for name in options.exec]
-    names = [*(one.name for one in found), *(one.name for one in recipes)]
+        from audit.targets import engined  # it takes longer to import than the facts of the host take
+
+        found += engined.asked(images, options, found)
+    else:
+        refuse_twice([one.name for one in found])
+    return [_led(one, options) for one in found] if getattr(options, "program", None) else found
+
+
+def refuse_twice(names: list[str]) -> None:
+    """Raises AuditError for a target that is asked for twice: in a report each has a name of its own."""
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise AuditError(f"{twice} is asked for twice; name each target once")
-    if recipes:
-        build.sweep(client)
-    found += [_built(client, one, options) for one in recipes]  # last: it takes longest
-    return [_led(one, options) for one in found] if getattr(options, "program", None) else found
 
 
 def _led(one: Asked, options: argparse.Namespace) -> Asked:
@@ -129,43 +123,10 @@ def _led(one: Asked, options: argparse.Namespace) -> Asked:
     return replace(one, chosen=OF_PROGRAM)
 
 
-def _image(client: Any, name: str, inspected: dict[str, Any], options: argparse.Namespace) -> Asked:
-    target = ImageTarget(client, inspected, name, options.container_python, options.limit)
-    chosen = "as --container-python says" if options.container_python else "found in the image"
-    outside = image.Outside(client, inspected["Id"], target.host_config, gpus_refused=lambda: bool(target.warnings))
-    return Asked(name, target, chosen, outside=outside, still=target.still, warnings=target.warnings)
-
-
-def _running(client: Any, name: str, options: argparse.Namespace) -> Asked:
-    inspected = engine.inspect_container(client, name)
-    target = RunningTarget(client, inspected, name, options.container_python, options.limit)
-    chosen = "as --container-python says" if options.container_python else "found in the container"
-    outside = image.Outside(client, inspected["Image"], lambda: dict(inspected["HostConfig"]), inspected)
-    return Asked(f"exec:{name}", target, chosen, outside=outside, still=target.still)
-
-
-def _built(client: Any, one: recipe.Recipe, options: argparse.Namespace) -> Asked:
-    with Progress(options.quiet, patience=0) as progress:
-        builds = build.twice(client, one, options.pull, progress.of(one.name))
-    weakref.finalize(one, builds.remove)  # at the latest when this process ends
-    first, second = (
-        ImageTarget(client, image.inspect(client, built, False), one.name, options.container_python, options.limit)
-        for built in builds.images
-    )
-    outside = image.Outside(client, builds.images[0], first.host_config, gpus_refused=lambda: bool(first.warnings))
-    chosen = "as --container-python says" if options.container_python else "found in the image"
-    return Asked(
-        one.name,
-        first,
-        chosen,
-        outside=recipe.Outside(one, builds, outside, second),
-        still=first.still,
-        warnings=first.warnings,
-    )
-
-
 def _apptainer(name: str, options: argparse.Namespace) -> Asked:
     """A SIF file, run without a daemon. It is given this machine's GPU, home and variables, as its users run it."""
+    from audit.targets import sif
+
     if not os.path.exists(name):
         raise AuditError(f"--container {name}: no such file")
     runtime = next(filter(shutil.which, ("apptainer", "singularity")), None)
@@ -214,7 +175,7 @@ def _via(program: str) -> str:
     return name if _PREFIXES.fullmatch(name) else "(a command)"
 
 
-def _interpreter(path: str) -> str:
+def interpreter(path: str) -> str:
     """The interpreter's name, if it says nothing of a person or project: a wrapper script may be called anything."""
     name = os.path.basename(path)
     return name if re.fullmatch(r"(python|pypy)[0-9.]*[a-z]{0,3}(\.exe)?", name) else "(a script)"

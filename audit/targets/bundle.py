@@ -27,6 +27,12 @@ separates words), no line feed (a carriage return ends lines), no parenthesis (d
 argument, the class, which framing ignores. Standard input alone (`python -`) would do, but Python decodes a program
 from there at 1.5 MB/s [measured with 3.11], which takes longer than the facts."""
 
+PRINTED = "<class '__main__.X'>"
+"""What the loader prints."""
+
+SHELL_LOADER = "$'" + LOADER.replace("\r", "\\r").replace("\f", "\\f") + "'"
+"""The same as a person can type it in a shell, and read it."""
+
 _MAIN = """import sys
 
 if sys.version_info[:2] < FLOOR:
@@ -44,10 +50,14 @@ HELPERS = ("threadpoolctl", "pynvml")
 _GPU_ONLY = {"pynvml"}
 
 
+_COMPUTING = ("operators.", "jobs.", "program.")
+"""Half of all modules: packing and unpacking them takes a third of the time in which facts are read."""
+
+
 def _files(gpu: bool = True) -> dict[str, Path]:
     """Every module that travels, by name below no package: "" is the probes' own `__init__`.
 
-    gpu: with pynvml, which is larger than all the rest and needed by one request only.
+    gpu: with pynvml, which is larger than all the rest and needed by few requests only.
     """
     folder = Path(probes.__file__).parent
     found = {}
@@ -76,13 +86,17 @@ def _imported(name: str) -> str:
     return bootstrap.PACKAGE + ("." + name if name else "")
 
 
-@lru_cache(maxsize=2)
-def _encoded(gpu: bool) -> tuple[str, str]:
+@lru_cache(maxsize=4)
+def _encoded(gpu: bool, computing: bool) -> tuple[str, str]:
     """The modules as source, and compiled by this interpreter for those of the same bytecode. Most audited
-    interpreters are of the auditor's own version, and each of their children would compile 0.1 s long."""
-    files = {_imported(name): path for name, path in _files(gpu).items()}
+    interpreters are of the auditor's own version, and each of their children would compile 0.1 s long. computing: with
+    those that only operators, jobs and programs need."""
+    needed = {name: path for name, path in _files(gpu).items() if computing or not name.startswith(_COMPUTING)}
+    files = {_imported(name): path for name, path in needed.items()}
     texts = {name: path.read_text("utf-8") for name, path in files.items()}
     codes = {name: _compiled(name, path) for name, path in files.items()}
+    if not computing:
+        texts.update((_imported(folder), "") for folder in _COMPUTING)  # a folder is one by what is in it
     packed = (json.dumps(texts).encode("utf-8"), marshal.dumps(codes))
     source, code = (base64.b64encode(zlib.compress(data, 1)).decode("ascii") for data in packed)
     return source, code
@@ -106,10 +120,12 @@ def script(token: str, request: dict[str, Any]) -> bytes:
     text = Path(bootstrap.__file__).read_text("utf-8")
     text += f"\n\nstart({token!r}, {MAGIC_NUMBER.hex().upper()!r})\n"
     asked = base64.b64encode(json.dumps(request).encode("utf-8")).decode("ascii")
-    rest = "\n".join((asked, *_encoded(request["work"] == "gpu")))
+    modules = _encoded(request["work"] in ("gpu", "report"), request["work"] not in ("gpu", "facts"))
+    rest = "\n".join((asked, *modules))
     return f"import sys;exec(sys.stdin.read({len(text)}))\n{text}{rest}\n".encode("ascii")
 
 
+@lru_cache(maxsize=1)
 def digest() -> str:
     """16 hex digits that stand for the probes' sources: reports of equal ones were measured by the same code."""
     body = json.dumps(sources(), sort_keys=True).encode("utf-8")

@@ -17,10 +17,9 @@ from audit.causes import proven
 from audit.causes.laboratory import Under
 from audit.causes.minimise import minimise
 from audit.causes.reproduce import reproduce
-from audit.causes.trials import NotComparable
 from audit.compare.engine import compare
 from audit.compare.side import Measured
-from audit.errors import AuditError, ReportError
+from audit.errors import AuditError, NotComparable, ReportError
 from reports import proof, render
 from reports.report import Observation, Operator, Repeat
 from reports.reproduction import Reproduction

@@ -13,9 +13,9 @@ from simulated import Bench, Machine, measured, under
 from audit.causes import proven
 from audit.causes.laboratory import Given, Under
 from audit.causes.reproduce import reproduce
-from audit.causes.trials import NotComparable
 from audit.compare.engine import compare
 from audit.compare.side import Measured
+from audit.errors import NotComparable
 from probes.session import Program
 from reports import proof, render
 from reports.report import Job, Repeat
