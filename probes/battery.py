@@ -68,7 +68,7 @@ def run(
             continue
         record = describe(operator)
         emit({"begin": record})
-        emit({"operator": dict(record, **_result(operator, sketched))})
+        emit({"operator": dict(record, **result(operator, sketched))})
     emit({"absent": absent})
 
 
@@ -85,11 +85,12 @@ def describe(operator: Operator) -> Dict[str, Any]:
     return record
 
 
-def _result(operator: Operator, sketched: bool) -> Dict[str, Any]:
+def result(operator: Operator, sketched: bool, whole: bool = False) -> Dict[str, Any]:
+    """What is kept of what an operator gives, under "result"; or why it gives nothing. whole: every element."""
     try:
-        result = tensor(operator.function())
+        given = tensor(operator.function())
         # Integers that differ are other numbers, not near ones: no count of ULPs to recover.
-        return {"result": observe(result, samples=SAMPLES, sketched=sketched and is_floating(result.dtype))}
+        return {"result": observe(given, whole, SAMPLES, sketched=sketched and is_floating(given.dtype))}
     except Absent as error:
         return {"status": "absent", "reason": str(error)}
     except Wrong as error:

@@ -7,10 +7,39 @@ and exact conversions to floating point are used, so rounding, SIMD and flush-to
 """
 
 import sys
-from typing import Any, List
+from functools import lru_cache
+from typing import Any, Callable, List, TypeVar
 
 _MASK = (1 << 64) - 1
 _STEP = 0x9E3779B97F4A7C15
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class _Round:
+    suffix = ""  # of every stream's name
+
+
+_kept: List[Callable[[], None]] = []
+
+
+def begin_round(number: int) -> None:
+    """From here on every stream is another one, the same on all machines. Round 0 has the streams of every report."""
+    _Round.suffix = "#{}".format(number) if number else ""
+    for forget in _kept:
+        forget()
+
+
+def forgotten(forget: Callable[[], None]) -> None:
+    """Let `forget` empty what is kept of streams, when another round begins."""
+    _kept.append(forget)
+
+
+def cached(function: _F) -> _F:
+    """`function`, called once a round for the same arguments."""
+    once: Any = lru_cache(maxsize=None)(function)
+    forgotten(once.cache_clear)
+    return once  # type: ignore[no-any-return]
 
 
 def seed_of(name: str) -> int:
@@ -27,7 +56,7 @@ def integers(name: str, count: int) -> List[int]:
     if numpy is not None:
         made: List[int] = _words(name, count, numpy).tolist()
         return made
-    state = seed_of(name)
+    state = seed_of(name + _Round.suffix)
     out = []
     for _ in range(count):
         state = (state + _STEP) & _MASK
@@ -74,7 +103,7 @@ def array(name: str, shape: Any, dtype: str = "float32") -> Any:
 def _words(name: str, count: int, numpy: Any) -> Any:
     z = numpy.arange(1, count + 1, dtype=numpy.uint64)
     z *= numpy.uint64(_STEP)
-    z += numpy.uint64(seed_of(name))
+    z += numpy.uint64(seed_of(name + _Round.suffix))
     z ^= z >> numpy.uint64(30)
     z *= numpy.uint64(0xBF58476D1CE4E5B9)
     z ^= z >> numpy.uint64(27)

@@ -19,6 +19,7 @@ thread (interface/gemm.c and gemv.c; measured with 0.3.23 to 0.3.31, of which th
 Shapes = List[Tuple[int, ...]]
 
 _flat: Dict[Tuple[Any, ...], Any] = {}
+inputs.forgotten(_flat.clear)
 
 
 class Layout(NamedTuple):

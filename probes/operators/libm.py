@@ -7,7 +7,7 @@ import cmath
 import ctypes
 import math
 import operator
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence
 
 from .. import inputs
@@ -100,7 +100,7 @@ def _row(name: str, function: Callable[[], Any], control: bool = False) -> Opera
     return Operator("libm.{}".format(name), "libm", function, control=control)
 
 
-@lru_cache(maxsize=None)
+@inputs.cached
 def _unit(name: str, count: int, bits: int) -> Sequence[float]:
     return inputs.uniform("libm." + name, count, bits)
 

@@ -5,7 +5,7 @@ masking glibc's vector variants with and without numpy's). `control` rows never 
 one version.
 """
 
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Callable, List, NamedTuple, Tuple
 
 from .. import inputs
@@ -27,7 +27,7 @@ def operators() -> List[Operator]:
     return _elementwise(numpy) + _binary(numpy) + _computations(numpy)
 
 
-@lru_cache(maxsize=None)
+@inputs.cached
 def _grid(name: str, dtype: str, low: float, high: float) -> Any:
     """COUNT numbers in [low, high): each step rounds once, the same on every CPU. Shared, so read-only."""
     grid = inputs.array("numpy.{}.{}".format(name, dtype), COUNT, dtype)

@@ -11,7 +11,7 @@ import math
 import operator
 import statistics
 import struct
-from functools import lru_cache, reduce
+from functools import reduce
 from typing import Any, Callable, List, Sequence, Tuple
 
 from .. import inputs
@@ -27,13 +27,13 @@ def operators() -> List[Operator]:
     return [Operator("python." + name, "python", function, through) for name, function, through in ROWS]
 
 
-@lru_cache(maxsize=None)
+@inputs.cached
 def _numbers(low: float = -1.0, high: float = 1.0) -> Sequence[float]:
     half = (high - low) / 2
     return [(value + 1.0) * half + low for value in inputs.uniform("python", COUNT, 53)]
 
 
-@lru_cache(maxsize=None)
+@inputs.cached
 def _whole() -> Sequence[int]:
     return inputs.integers("python.whole", 301)
 
