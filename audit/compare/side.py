@@ -76,7 +76,8 @@ class Ran(Struct, frozen=True, omit_defaults=True):
 class Outline(Struct, frozen=True):
     """A target without the values of its tensors.
 
-    operators: the digests of what it repeats, encoded (`digests`); facts: blocks by work and facet, encoded (`block`).
+    operators: the digests of what it repeats, encoded (`digests`), and components, whose these are, likewise; facts:
+    blocks by work and facet, encoded (`block`).
     Encoded they are compared and shared as they stand: a thousand equal machines have one copy of what is equal.
     captured: how many facts have a value; failed: operators without a result, unfinished: jobs not run to their end,
     each with its reason; listings: what the orders of directories came to. Other fields as in
@@ -95,6 +96,7 @@ class Outline(Struct, frozen=True):
     nondeterministic: list[str]
     incomplete: list[str]
     operators: bytes
+    components: bytes
     failed: dict[str, str]
     listings: dict[str, str]
     jobs: dict[str, Ran]
@@ -215,6 +217,7 @@ class Measured:
     @cached_property
     def outline(self) -> Outline:
         operators = self.operators.values()
+        same = _Same(self.target.battery.operators if self.target.battery else [])
         return Outline(
             label=self.label,
             file=self.file,
@@ -227,7 +230,8 @@ class Measured:
             environment=fingerprint.environment(self.target, catalogue()),
             nondeterministic=list(_nondeterministic(self)),
             incomplete=list(self.target.incomplete),
-            operators=_encoded_digests(_Same(self.target.battery.operators if self.target.battery else [])),
+            operators=_encoded_digests(same),
+            components=_encoded_components(same),
             failed={one.name: f"{one.status} ({one.reason})" for one in operators if one.result is None},
             listings={
                 one.name: one.result.digest for one in operators if one.hazard and "listing" in one.name and one.result
@@ -300,6 +304,17 @@ def _encoded_digests(same: _Same) -> bytes:
     """Of what is repeated; the version stands in the name, because another version is another computation."""
     found = {
         f"operator {one.name} {one.version}": one.result.digest
+        for one in same.operators
+        if one.result and not one.repeats and not one.hazard
+    }
+    return msgspec.msgpack.encode(dict(sorted(found.items())))
+
+
+@lru_cache(maxsize=8)
+def _encoded_components(same: _Same) -> bytes:
+    """The component of everything in `_encoded_digests`, by the same names."""
+    found = {
+        f"operator {one.name} {one.version}": one.component
         for one in same.operators
         if one.result and not one.repeats and not one.hazard
     }
