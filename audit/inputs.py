@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -12,10 +12,14 @@ import msgspec
 from audit import reading
 from audit.compare.side import Measured, Outline, Side
 from audit.errors import AuditError, ReportError
+from audit.expect import Arrived
 from reports.comparison import NotCompared
 
 SUFFIXES = (".json", ".json.gz")
 """What the reports of a folder are called; hidden files (one that is being written) are none."""
+
+NO_REPORT = "failed.json"
+"""What else is in a folder of reports: why there is none of some nodes."""
 
 
 @dataclass(frozen=True)
@@ -29,23 +33,51 @@ class _Asked:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The sides in the order given; what must be said about the files; reports of a folder that cannot be used."""
+    """The sides in the order given; what must be said about the files; reports of a folder that cannot be used.
+    arrived: all files, where somebody wants to know who reported."""
 
     sides: list[Side]
     notes: list[str]
     left_out: list[NotCompared]
+    arrived: list[Arrived] = field(default_factory=list)
 
 
-def sides(names: list[str], allow_edited: bool = False, notify: reading.Notify = lambda *_: None) -> Inputs:
-    """The sides to compare.
+def sides(
+    names: list[str], allow_edited: bool = False, notify: reading.Notify = lambda *_: None, expecting: bool = False
+) -> Inputs:
+    """The sides to compare. expecting: who reported is an answer, too, though it be only one or nobody.
 
     One report with several targets gives its targets. Several reports give the target that all of them have. A file
     that was named must be readable; one of a folder is left out with its reason, and costs nobody else's result.
     Raises ReportError for a file that cannot be used, AuditError if there is nothing to compare.
     """
-    asked = [one for name in names for one in _asked(name)]
+    loaded, left_out, arrived = _loaded(names, allow_edited, notify, expecting)
+    notes = [note for file, _ in loaded for note in file.notes]
+    if len(loaded) == 1 and not expecting:
+        return Inputs(_targets(*loaded[0], left_out), notes, left_out)
+    if not loaded and not expecting:
+        raise ReportError(f"{names[0]}: none of its {len(left_out)} files can be used; the first: {left_out[0].reason}")
+    found = _matched(loaded, notes) if loaded else []
+    notes += _same_twice([side.outline for side in found])
+    return Inputs(_told_apart(found), notes, left_out, arrived)
+
+
+def every(
+    names: list[str], allow_edited: bool = False, notify: reading.Notify = lambda *_: None
+) -> tuple[list[tuple[reading.File, list[Side]]], list[NotCompared]]:
+    """Every report that is named or lies in a folder, with all its targets or the one that was chosen; and the reports
+    of folders that cannot be used. Raises as `sides` does."""
+    loaded, left_out, _ = _loaded(names, allow_edited, notify)
+    return loaded, left_out
+
+
+def _loaded(
+    names: list[str], allow_edited: bool, notify: reading.Notify, expecting: bool = False
+) -> tuple[list[tuple[reading.File, list[Side]]], list[NotCompared], list[Arrived]]:
+    asked = [one for name in names for one in _asked(name, expecting)]
     loaded: list[tuple[reading.File, list[Side]]] = []
     left_out: list[NotCompared] = []
+    arrived: list[Arrived] = []
     files = reading.read([one.path for one in asked], allow_edited, notify)
     for one, file in zip(asked, files, strict=True):
         if isinstance(file, ReportError):
@@ -54,14 +86,30 @@ def sides(names: list[str], allow_edited: bool = False, notify: reading.Notify =
             left_out.append(NotCompared(f"report {Path(one.path).name}", str(file).removeprefix(f"{one.path}: ")))
         else:
             loaded.append((file, _chosen(file, one.target)))
-    notes = [note for file, _ in loaded for note in file.notes]
-    if len(loaded) == 1:
-        return Inputs(_targets(*loaded[0], left_out), notes, left_out)
-    if not loaded:
-        raise ReportError(f"{names[0]}: none of its {len(left_out)} files can be used; the first: {left_out[0].reason}")
-    found = _matched(loaded, notes)
-    notes += _same_twice([side.outline for side in found])
-    return Inputs(_told_apart(found), notes, left_out)
+        if expecting:
+            arrived += _arrived(one.path, file if isinstance(file, ReportError) else loaded[-1])
+    return loaded, left_out, arrived
+
+
+def _arrived(path: str, found: ReportError | tuple[reading.File, list[Side]]) -> list[Arrived]:
+    """A file as whoever waits for it sees it; none if it is gone again."""
+    try:
+        modified = os.stat(path).st_mtime
+    except OSError:
+        return []
+    if isinstance(found, ReportError):
+        return [Arrived(path, modified, unusable=str(found).removeprefix(f"{path}: "))]
+    file, chosen = found
+    lacks = next((reason for side in chosen for reason in side.outline.incomplete), "")
+    return [Arrived(path, modified, file.label, file.created, lacks)]
+
+
+def gathered(folder: str, allow_edited: bool = False, notify: reading.Notify = lambda *_: None) -> Inputs:
+    """The sides of a folder that many nodes write into, one a report, though there be one or none; and who arrived.
+
+    Raises AuditError for a folder that cannot be read, and where no target is in all reports.
+    """
+    return sides([folder], allow_edited, notify, expecting=True)
 
 
 def one(name: str, allow_edited: bool = False) -> tuple[Measured, list[str]]:
@@ -81,17 +129,21 @@ def one(name: str, allow_edited: bool = False) -> tuple[Measured, list[str]]:
     return (chosen[0] if len(chosen) == 1 else hosts[0]).whole(), file.notes
 
 
-def _asked(name: str) -> list[_Asked]:
-    """The files that a name stands for. Raises AuditError for a folder without reports."""
+def _asked(name: str, expecting: bool) -> list[_Asked]:
+    """The files that a name stands for. Raises AuditError for a folder without reports, unless some are expected."""
     if not os.path.isdir(name):
         return [_Asked(*split(name))]
     try:
-        inside = sorted(one for one in os.listdir(name) if one.endswith(SUFFIXES) and not one.startswith("."))
+        inside = sorted(filter(_is_report, os.listdir(name)))
     except OSError as error:
         raise AuditError(f"{name}: {error.strerror or error}") from None
-    if not inside:
+    if not inside and not expecting:
         raise AuditError(f"{name}: no report in this folder (*.json, *.json.gz); make one: audit run -o FILE")
     return [_Asked(os.path.join(name, one), in_folder=True) for one in inside]
+
+
+def _is_report(name: str) -> bool:
+    return name.endswith(SUFFIXES) and not name.startswith(".") and name != NO_REPORT
 
 
 def split(name: str) -> tuple[str, str | None]:
@@ -152,6 +204,8 @@ def _same_twice(found: list[Outline]) -> list[str]:
 
 def _told_apart(found: list[Side]) -> list[Side]:
     """Labels that two sides share are replaced: by the file's name, then by label and target, then by position."""
+    if len(found) < 2:
+        return found
     outlines = [side.outline for side in found]
     names = [side.label for side in outlines]
     if len({side.file for side in outlines}) == 1 and len({side.target for side in outlines}) == len(outlines):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import calendar
 import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -42,12 +44,21 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _KEPT = -1, -3, 32 << 20  # malloc.h; the most
 Notify = Callable[[str, int, int], None]
 
 
+def moment(created: str) -> int | None:
+    """When a report says that it was made, in seconds since the epoch; None if that is no time."""
+    try:
+        return calendar.timegm(time.strptime(created, "%Y-%m-%dT%H:%M:%SZ"))
+    except ValueError:
+        return None
+
+
 @dataclass(frozen=True)
 class File:
-    """A report as the comparison wants it: its targets, and what must be said about it."""
+    """A report as the comparison wants it: its targets, and what must be said about it. created: as it says."""
 
     path: str
     label: str
+    created: str
     targets: list[Side]
     notes: list[str]
 
@@ -96,7 +107,8 @@ def _whole(paths: list[str], allow_edited: bool, parts: Parts) -> Iterator[File 
         except ReportError as error:
             yield error
             continue
-        yield File(path, report.label, [Measured(report.label, path, report, one) for one in report.targets], notes)
+        targets: list[Side] = [Measured(report.label, path, report, one) for one in report.targets]
+        yield File(path, report.label, report.created, targets, notes)
 
 
 class _Answer(Struct):
@@ -104,6 +116,7 @@ class _Answer(Struct):
 
     path: str
     label: str = ""
+    created: str = ""
     outlines: list[Outline] = []
     notes: list[str] = []
     error: str = ""
@@ -154,13 +167,14 @@ def _outlined(paths: list[str], allow_edited: bool) -> bytes:
         if isinstance(file, ReportError):
             answers.append(_Answer(path, error=str(file)))
         else:
-            answers.append(_Answer(path, file.label, [side.outline for side in file.targets], file.notes))
+            outlines = [side.outline for side in file.targets]
+            answers.append(_Answer(path, file.label, file.created, outlines, file.notes))
     return msgspec.msgpack.encode(answers)
 
 
 def _file(answer: _Answer, allow_edited: bool, shared: dict[bytes, bytes]) -> File:
     sides: list[Side] = [Stored(_sharing(outline, shared), allow_edited) for outline in answer.outlines]
-    return File(answer.path, answer.label, sides, answer.notes)
+    return File(answer.path, answer.label, answer.created, sides, answer.notes)
 
 
 def _sharing(outline: Outline, shared: dict[bytes, bytes]) -> Outline:
@@ -170,4 +184,5 @@ def _sharing(outline: Outline, shared: dict[bytes, bytes]) -> Outline:
         for work, facets in outline.facts.items()
     }
     operators = shared.setdefault(outline.operators, outline.operators)
-    return msgspec.structs.replace(outline, facts=facts, operators=operators)
+    components = shared.setdefault(outline.components, outline.components)
+    return msgspec.structs.replace(outline, facts=facts, operators=operators, components=components)

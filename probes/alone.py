@@ -28,13 +28,12 @@ def run(arguments: Optional[List[str]] = None) -> int:
     if not hasattr(os, "fork"):
         return _refuse("this system has no fork; install the auditor and use audit run")
     interrupts.hold()  # signals are taken up while something is measured or waits for a reader; all else is short
-    label = options.label or assemble.default_label()
-    path = options.output or assemble.file_name(label)
+    label, path = assemble.place(options.output, options.label)
     try:
         own = program(options, "probes.pyz")
         if own and command.located(list(own.command)).missing:
             return _refuse("cannot start {}: {}".format(own.command[0], command.located(list(own.command)).missing))
-        assemble.check_writable(path)
+        assemble.check_writable(path, make=(options.output or "").endswith("/"))
         target = _capture(options, own)
         target = dict({"name": "host", "interpreter": os.path.basename(sys.executable or "")}, **target)
         whole = assemble.report(label, [target], {"version": "bundle", "bundle": str(VERSION)})
@@ -50,8 +49,9 @@ def run(arguments: Optional[List[str]] = None) -> int:
         return _refuse("cannot write {}: {}; name another file with -o".format(path, error.strerror or error))
     for missing in target.get("incomplete", []):
         streams.say("probes.pyz: incomplete: {}".format(missing))
+    compare = options.output if options.output and path != options.output else path + " OTHER.json"
     try:
-        streams.show("Saved {} ({} kB). Compare it: audit diff {} OTHER.json\n".format(path, size // 1000, path))
+        streams.show("Saved {} ({} kB). Compare it: audit diff {}\n".format(path, size // 1000, compare))
     except OSError as error:
         return _refuse("saved {}, but cannot print that: {}".format(path, error.strerror or error))
     return 3 if target.get("incomplete") else 0
@@ -59,8 +59,14 @@ def run(arguments: Optional[List[str]] = None) -> int:
 
 def _options(arguments: Optional[List[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="probes.pyz", description="Write a full audit report of this interpreter.")
-    parser.add_argument("-o", "--output", metavar="FILE", help="the report (default: LABEL.json)")
-    parser.add_argument("--label", metavar="NAME", help="the machine's name in comparisons (default: machine-<digest>)")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE|DIR/", help="the report, or the folder for it (default: LABEL.json)"
+    )
+    parser.add_argument(
+        "--label",
+        metavar="NAME",
+        help="the machine's name in comparisons (default: machine-<digest>; in a folder under Slurm: the node's name)",
+    )
     parser.add_argument("--job", action="append", choices=("auto", "none", "operators", *NAMES), help="what to measure")
     parser.add_argument(
         "--repeat", type=int, metavar="N", help="fresh runs of everything (default: 2; with COMMAND: 1)"
@@ -97,12 +103,13 @@ def _notify(quiet: bool) -> session.Notify:
     return notify
 
 
-def launch(request: session.Request) -> Iterator[session.Record]:
-    """Serve one request in a fork. Raises Died if it ends or falls silent before its last record."""
+def launch(request: session.Request, limit: Optional[float] = None) -> Iterator[session.Record]:
+    """Serve one request in a fork. limit: how many seconds it may be silent (default: as everywhere). Raises Died if it
+    ends or falls silent before its last record."""
     with interrupts.held():  # no signal may come between a start and its end
         with contextlib.suppress(OSError, AttributeError):
             sys.stdout.flush()
-        child = _fork(request)
+        child = _fork(request, limit or session.SECONDS_WITHOUT_PROGRESS)
         try:
             if request["work"] == "program":  # a signal first asks it to end: it tells what it has
                 yield from _records(child)
@@ -120,14 +127,16 @@ def launch(request: session.Request) -> Iterator[session.Record]:
 
 
 class _Child(NamedTuple):
-    """A fork: its process number, where its records come, and the other end of its line (`program/launch.py`)."""
+    """A fork: its process number, where its records come, the other end of its line (`program/launch.py`), and how many
+    seconds it may be silent."""
 
     pid: int
     records: int
     line: int
+    limit: float
 
 
-def _fork(request: session.Request) -> _Child:
+def _fork(request: session.Request, limit: float) -> _Child:
     """Start a child. Raises Died if there can be none."""
     try:
         read, write = os.pipe()
@@ -142,7 +151,7 @@ def _fork(request: session.Request) -> _Child:
         _serve(request, write, end)
     os.close(write)
     os.close(end)
-    return _Child(pid, read, line)
+    return _Child(pid, read, line, limit)
 
 
 def _records(child: _Child) -> Iterator[session.Record]:
@@ -163,7 +172,7 @@ def _lines(child: _Child) -> Iterator[bytes]:
     while True:
         try:
             with interrupts.allowed():
-                ready, _, _ = select.select([child.records], [], [], session.SECONDS_WITHOUT_PROGRESS)
+                ready, _, _ = select.select([child.records], [], [], child.limit)
         except KeyboardInterrupt:
             if asked or not interrupts.holding():
                 raise
@@ -172,7 +181,7 @@ def _lines(child: _Child) -> Iterator[bytes]:
             os.write(child.line, b"\n")
             continue
         if not ready:
-            raise session.Died("timeout", "no progress for {:.0f} s".format(session.SECONDS_WITHOUT_PROGRESS))
+            raise session.Died("timeout", "no progress for {:.0f} s".format(child.limit))
         data = os.read(child.records, 1 << 20)
         if not data:
             return

@@ -344,6 +344,39 @@ class Images(Struct, frozen=True):
         return all(count == self.shared for count in self.layers)
 
 
+class NodeFinding(Struct, frozen=True):
+    """Nodes that did not report as they should have, and why.
+
+    missing: expected, and there is no report; unusable: its file cannot be read; incomplete: something of it was not
+    measured; late, stale: its file was written so long after or before most that it is of another round. Two are only
+    said: unexpected: nobody expected this report; clock: when it says that it was made does not fit its file.
+    """
+
+    kind: Literal["missing", "unusable", "incomplete", "late", "stale", "unexpected", "clock"]
+    labels: list[str]
+    reason: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether what was asked for is not all there."""
+        return self.kind not in ("unexpected", "clock")
+
+
+class Attendance(Struct, frozen=True):
+    """Who of those that should report did. expected: how many should; reported: of how many of them there is a usable
+    report; within: seconds from the median time of all files, beyond which a report is late or stale."""
+
+    expected: int
+    reported: int
+    within: float
+    findings: list[NodeFinding] = []
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that were expected reported, in this round and completely."""
+        return not any(one.counts for one in self.findings)
+
+
 class Gap(Struct, frozen=True):
     """How far the final losses of one job lie apart, and how far those of a saved variation: what settings alone do on
     one machine. times: gap / spread, None where settings change no final loss."""
@@ -368,6 +401,7 @@ class Comparison(Struct, frozen=True):
     notes: list[str] = []
     images: Images | None = None
     gaps: list[Gap] = []
+    attendance: Attendance | None = None
     exit: int = 0
     fail_on: Literal["results", "numeric", "any"] = "numeric"
     next: str = ""

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from audit.causes import settings
 from audit.compare.programs import recorded, window
 from audit.compare.side import Measured, Outline
-from reports.comparison import Cause, Results
+from reports.comparison import Attendance, Cause, Results
 from reports.programs import explaining, is_operator, is_program, kind
+from reports.render.pages.groups import who
 
 _FEW = 8
 """More files than this are not spelled out in a command to copy."""
@@ -40,6 +41,16 @@ def after_diff(
     return share
 
 
+def after_gathering(attendance: Attendance | None, typed: Sequence[str]) -> str:
+    """Where and how to measure again, if somebody did not report as expected; "" if everybody did."""
+    labels = [label for one in attendance.findings if one.counts for label in one.labels] if attendance else []
+    if not labels:
+        return ""
+    folder = shlex.quote(typed[0].rstrip("/") + "/") if len(typed) == 1 else "DIR/"
+    name = shlex.quote(labels[0]) if len(set(labels)) == 1 else "NAME"
+    return f"on {who(labels)}:  audit run --label {name} -o {folder}"
+
+
 COMMAND = "-- YOUR COMMAND"
 """A program's command line is in no report."""
 
@@ -65,8 +76,10 @@ def _of_program(found: Results, causes: list[Cause], pair: tuple[Measured, Measu
         return f"on both, run alike:  {_record(steps)}"
     if kind(first) in ("data", "random"):
         return _proved(pair, mine) or f"on both, seeded and sorted:  {_record(steps)}"
-    begin, end = window(pair[0].jobs[first.job])
-    if not is_operator(first.operator) and not begin <= first.step < end:  # a framework can be seen no closer
+    parted = pair[0].jobs[first.job]
+    begin, end = window(parted)
+    told = parted.trace and all(row.phase == "record" for row in parted.trace.rows)  # no framework that has operators
+    if not (is_operator(first.operator) or told or begin <= first.step < end):
         return f"on both:  {_record(steps, f'--trace operators --window {first.step}:{steps}')}"
     return _proved(pair, mine)
 

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from audit.commands.options import add_plot, add_rendering, color, deliver, deliver_plot
+from audit.commands.options import add_plot, add_rendering, color, deliver, deliver_plot, duration
+from audit.errors import AuditError
 
 if TYPE_CHECKING:
     from audit.compare.side import Side
@@ -30,24 +31,46 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument(
         "--variation", metavar="FILE", help="what audit vary --format json saved: does the gap of final losses matter?"
     )
+    command.add_argument(
+        "--expect",
+        metavar="HOSTS",
+        help="who should have reported: a file (or -) of labels or ranges as Slurm writes them, gpu[001-117,119]; "
+        "whoever did not, or late or incompletely, is a finding",
+    )
+    command.add_argument(
+        "--within",
+        type=duration,
+        metavar="TIME",
+        help="with --expect: how far a report's file may be from the median time of all files in the folder; beyond it "
+        "is late, or an older one (default: 1h; such as 90m, 2d). A node's own clock decides nothing",
+    )
     add_plot(command)
     add_rendering(command)
     command.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
-    from audit import inputs
+    from audit import expect, inputs
     from audit.compare import gap
     from audit.compare.engine import compare
     from audit.progress import Progress
     from reports import render
 
+    if options.within and not options.expect:
+        raise AuditError("--within goes with --expect: it says when a report is late")
+    expected = expect.read(options.expect) if options.expect else None
     proof = _proof(options.proof)
     variation = gap.read(options.variation) if options.variation else None
     with Progress(quiet=options.quiet or len(options.reports) == 2) as progress:
-        found = inputs.sides(options.reports, options.allow_edited, progress.notify)
+        found = inputs.sides(options.reports, options.allow_edited, progress.notify, expecting=expected is not None)
         comparison = compare(
-            found.sides, options.fail_on, found.notes, found.left_out, options.reports, progress.notify
+            found.sides,
+            options.fail_on,
+            found.notes,
+            found.left_out,
+            options.reports,
+            progress.notify,
+            expect.judge(expected, found.arrived, options.within or expect.WITHIN) if expected else None,
         )
     if proof:
         comparison = proof(comparison, found.sides)

@@ -13,9 +13,16 @@ JOBS = ("auto", "none", "operators", *NAMES)
 
 def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("run", help="measure a machine and write its report")
-    command.add_argument("-o", "--output", metavar="FILE", help="the report (default: LABEL.json)")
     command.add_argument(
-        "--label", metavar="NAME", help="the machine's name in comparisons (default: machine-<digest>)"
+        "-o",
+        "--output",
+        metavar="FILE|DIR/",
+        help="the report, or the folder that reports are gathered in: DIR/LABEL.json (default: LABEL.json)",
+    )
+    command.add_argument(
+        "--label",
+        metavar="NAME",
+        help="the machine's name in comparisons (default: machine-<digest>; in a folder under Slurm: the node's name)",
     )
     add_target(command)
     command.add_argument(
@@ -41,7 +48,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "operators: facts and battery; or one job",
     )
     command.add_argument(
-        "--repeat", type=_count, metavar="N", help="fresh runs of everything (default: 2; with COMMAND: 1)"
+        "--repeat", type=count, metavar="N", help="fresh runs of everything (default: 2; with COMMAND: 1)"
     )
     command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: run the jobs on a GPU, too")
     command.add_argument(
@@ -58,7 +65,7 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.set_defaults(execute=execute)
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
     number = int(text)
     if not 1 <= number <= 1000:
         raise argparse.ArgumentTypeError("from 1 to 1000")

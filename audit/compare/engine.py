@@ -15,12 +15,14 @@ from audit.compare.missing import and_more, not_compared
 from audit.compare.programs import aligned
 from audit.compare.side import Measured, Outline, Side, block, told
 from audit.compare.spread import Spread, only, shared, spread
+from audit.compare.unpaired import FailOn, unpaired
 from audit.errors import DIFFERS, INCOMPLETE, SAME
 from reports import cuda, fingerprint
 from reports.catalogue import Catalogue, catalogue
 from reports.comparison import (
     FORMAT,
     VERSION,
+    Attendance,
     Cause,
     Comparison,
     Environment,
@@ -37,7 +39,6 @@ from reports.comparison import (
 from reports.programs import is_program
 from reports.render.pages.words import joined
 
-FailOn = Literal["results", "numeric", "any"]
 Notify = Callable[[str, int, int], None]
 Verdict = Literal["same", "differs", "not-comparable", "incomplete"]
 
@@ -100,12 +101,16 @@ def compare(
     left_out: Sequence[NotCompared] = (),
     typed: Sequence[str] = (),
     notify: Notify = lambda words, done, total: None,
+    attendance: Attendance | None = None,
 ) -> Comparison:
     """Compare two or more sides. The reference is the first side of the largest group (of two: the first side).
 
     left_out: reports that were asked for and could not be read. typed: the reports as the person named them.
+    attendance: who of those that were expected reported; then there may be fewer than two sides, which says only that.
     Of each group only one member is read whole.
     """
+    if attendance and len(sides) < 2:
+        return unpaired(sides, fail_on, notes, left_out, typed, attendance)
     rows = catalogue()
     outlines = aligned([side.outline for side in sides])
     grouped = groups(outlines)
@@ -118,7 +123,8 @@ def compare(
     causes = [cause for one in explained for cause in one]
     blamed = {name for cause in causes for name in cause.components}
     whole = _with_reasons(whole, found, blamed, outlines, rows)
-    verdict, status = _verdict(found, whole, outlines, fail_on, left_out)
+    lacks = bool(left_out) or not (attendance is None or attendance.whole)
+    verdict, status = _verdict(found, whole, outlines, fail_on, lacks)
     about = [pair.sides for pair in pairs if causes and pair.labels == causes[0].labels] or [one.sides for one in pairs]
     first = about[0] if about else None
     lacking = not_compared(
@@ -141,7 +147,9 @@ def compare(
         images=images.compare(outlines, whole.differences),
         exit=status,
         fail_on=fail_on,
-        next=next_step.after_diff(outlines, found, causes, first, typed),
+        next=(next_step.after_gathering(attendance, typed) if status == INCOMPLETE else "")
+        or next_step.after_diff(outlines, found, causes, first, typed),
+        attendance=attendance,
     )
 
 
@@ -345,7 +353,7 @@ def _ruled_out(found: Results, whole: Environment, blamed: set[str], rows: Catal
 
 
 def _verdict(
-    found: Results, whole: Environment, sides: list[Outline], fail_on: FailOn, left_out: Sequence[NotCompared]
+    found: Results, whole: Environment, sides: list[Outline], fail_on: FailOn, lacks: bool
 ) -> tuple[Verdict, int]:
     kinds = {one.kind for one in whole.differences}
     counted = {"results": set(), "numeric": {"numeric"}, "any": {"numeric", "performance"}}[fail_on]
@@ -360,7 +368,7 @@ def _verdict(
     ran = {name for side in sides for name in side.jobs}
     unequal = any(name not in side.jobs for name in ran for side in sides)
     if (
-        left_out
+        lacks
         or unequal
         or any(side.incomplete for side in sides)
         or any(job.verdict == "not-comparable" for job in found.jobs)

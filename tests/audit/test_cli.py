@@ -36,7 +36,6 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["diff", HOST, HOST + "#image"], "no target 'image'; it has: host"),
         (["show", "."], "a folder, not a report"),
         (["run", "--python", "/no/python"], "no such command"),
-        (["run", "-o", "."], "cannot write .: it is a folder"),
         (["run", "-o", "/no/folder/x.json"], "no folder /no/folder"),
         (["run", "--via", "'"], "--via: No closing quotation"),
         (["bundle", "-o", "/no/folder/x.pyz"], "cannot write /no/folder/x.pyz"),

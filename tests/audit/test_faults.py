@@ -178,7 +178,8 @@ INTERPRETERS = [
     Fault(
         "closes-half-way",
         "its descriptors are closed under it: what came until then is kept",
-        'site "import threading, os; threading.Timer(0.4, os.closerange, (0, 100)).start()";'
+        "site \"import os\nw = os.write\ndef write(d, s):\n    n = w(d, s)\n    if b'begin' in s and b'libm.exp2' in s:"
+        ' os.closerange(0, 100)\n    return n\nos.write = write";'
         'run --job operators --repeat 1 --via "$SITE" --python $PYTHON -o x.json',
         3,
         incomplete="exit status 1",
@@ -380,10 +381,26 @@ MACHINES = [
 OUTPUTS = [
     Fault(
         "to-folder",
-        "-o is a folder: refused before measuring",
-        "mkdir f; run -o f",
+        "-o is a folder that cannot be made: refused before measuring",
+        "run -o no/f/",
         2,
-        "cannot write f: it is a folder",
+        "no folder",
+    ),
+    Fault(
+        "to-folder-of-another",
+        "-o is a folder of another user: refused before measuring",
+        f"mkdir -m 755 f; {AS_OTHER} run -o f/",
+        2,
+        "no permission in",
+        needs=OTHER_USER,
+    ),
+    Fault(
+        "to-folder-on-full-disk",
+        "-o is a folder that was made on a full disk: refused before measuring, and the folder does not stay",
+        "mkdir f; unshare -m sh -c 'mount -t tmpfs -o size=4k none f; run -o f/new/; s=$?; test ! -e f/new && exit $s'",
+        2,
+        "No space left on device",
+        needs=NAMESPACE,
     ),
     Fault("to-no-folder", "-o is in no folder: refused before measuring", "run -o no/x.json", 2, "no folder"),
     Fault(

@@ -79,7 +79,10 @@ def why_incomplete(comparison: Comparison) -> str:
         "within-tolerance": "What could be compared agrees within tolerance",
         "diverged": "What could be compared differs",
         "nondeterministic": "What could be compared is not repeatable",
+        "not-measured": "Only facts were compared",
     }.get(comparison.results.verdict, "Nothing could be compared")
+    if comparison.attendance and not comparison.attendance.whole:
+        return f"{seen}."  # who did not report is said before it
     return f"{seen}. Missing: {missing[0].rstrip('.')}." if missing else f"{seen}, but not all of it."
 
 

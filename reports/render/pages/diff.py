@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ...comparison import Comparison
 from ..escape import cut
-from . import program, sides
+from . import attendance, program, sides
 from .causes import blamed, causes, ruled_out
 from .compared import compared, could_change, missing, rest, why_incomplete, why_not_comparable
 from .course import courses
@@ -32,9 +32,12 @@ def diff_page(comparison: Comparison, all: bool = False, folds: bool = False) ->
     what is long."""
     more = [*courses(comparison), *_maps(comparison), *everything(comparison)] if all else []
     tone, verdict, answer = _first(comparison)
+    absent = cut(attendance.absent(comparison), max(ANSWER // 2, ANSWER - len(answer)))
+    answer = cut(answer, ANSWER - len(absent))
+    both = (absent, answer) if tone == "unsure" else (answer, absent)
     return page(
-        (tone, verdict, cut(answer, ANSWER)),
-        _sections(comparison, all, folds) + more,
+        (tone, verdict, " ".join(filter(None, both))),
+        [attendance.attended(comparison, all), *_sections(comparison, all, folds), *more],
         _exit(comparison) + ("" if folds or comparison.results.verdict != "diverged" else _AS_A_PAGE),
         _next(comparison),
         subject(comparison),

@@ -67,6 +67,14 @@ def seconds(s: float) -> str:
     return f"{s:.1f} s" if s < 9.95 else f"{s:.0f} s"
 
 
+def duration(s: float) -> str:
+    """A time in the largest unit that says it in two or more: "3 days", "36 h", "90 min", "40 s"."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if s >= 2 * length:
+            return f"{s / length:,.0f} {unit}"
+    return seconds(s)
+
+
 def percent(fraction: float) -> str:
     """A fraction as a percentage in two digits; what is not quite all or nothing never reads 100% or 0%."""
     hundredths = 100 * fraction
