@@ -9,11 +9,25 @@ import sys
 from collections.abc import Sequence
 
 from audit import __version__
-from audit.commands import baseline, bundle, check, completion, diff, explain, reproduce, run, show, vary
+from audit.commands import (
+    baseline,
+    bundle,
+    check,
+    completion,
+    diff,
+    explain,
+    fleet,
+    history,
+    reproduce,
+    run,
+    screen,
+    show,
+    vary,
+)
 from audit.errors import CANNOT, AuditError
 from probes import interrupts, streams
 
-COMMANDS = (run, show, diff, check, baseline, explain, reproduce, vary, bundle, completion)
+COMMANDS = (run, show, diff, check, baseline, explain, reproduce, vary, screen, bundle, fleet, history, completion)
 
 EPILOG = """\
 exit status: 0 nothing to report; 1 a difference, drift, divergence or nondeterminism was found;

@@ -15,6 +15,10 @@ was measured. The records, in the order in which they can come:
     {"job": {...}}                                  a whole reference job: trace and outcome
     {"effect": {fact: ...}}                         facts in effect, read after the work
     {"gpu": {fact: ...}}
+    {"doing": words, "progress": [done, total]}     what a whole session is at, see `whole.py`
+    {"target": {...}}                               all of it: the target's part of a report
+    {"died": {"status", "reason"}}                  or why there is none
+    {"screen", "round", "refused"}                  what the cores gave, see `screen.py`
     {"command": {"python", "missing"}}              where a command leads, see `program/command.py`
     {"program": {...}}                              what became of a program, see `program/launch.py`
     {"end": seconds}                                seconds the work itself took
@@ -49,8 +53,8 @@ def framed(token: str, descriptor: int) -> Emit:
 
 
 def serve(request: Dict[str, Any], emit: Emit, line: Optional[int] = None) -> None:
-    """Do what `request["work"]` says: "facts", "operators", "job", "gpu", "command" or "program"; without the libraries
-    and under the calls that it names. line: see `program/launch.py`."""
+    """Do what `request["work"]` says: "facts", "operators", "job", "gpu", "command", "program", "report" or "screen";
+    without the libraries and under the calls that it names. line: see `program/launch.py`."""
     signal.signal(signal.SIGTERM, _leave)
     if "mortal" in request:
         emit = _mortal(emit, float(request["mortal"]))
@@ -61,6 +65,16 @@ def serve(request: Dict[str, Any], emit: Emit, line: Optional[int] = None) -> No
         return
     if request["work"] in ("command", "program"):
         _command(request, emit, line)
+        return
+    if request["work"] == "report":
+        from . import whole
+
+        whole.run(request, emit)
+        return
+    if request["work"] == "screen":
+        from . import screen
+
+        screen.run(request, emit, _load)
         return
     for name in request.get("without", []):
         _bar(name)

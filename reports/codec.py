@@ -9,20 +9,23 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from . import checked, comparison, reproduction, source, variation
+from . import checked, comparison, fleet, history, reproduction, screening, source, variation
 from .checked import Check
 from .comparison import Comparison
+from .fleet import Fleet
+from .history import History
 from .misfits import misfits
 from .parts import Parts
 from .report import FORMAT, VERSION, Report
 from .reproduction import Reproduction
+from .screening import Screening
 from .source import AGAIN
 from .source import CodecError as CodecError
 from .variation import Variation
 
 T = TypeVar("T")
 
-Answer = Comparison | Reproduction | Variation | Check
+Answer = Comparison | Reproduction | Variation | Check | Fleet | Screening | History
 """What a command says and saves."""
 
 Found = Report | Answer
@@ -33,6 +36,9 @@ _ANSWERS: dict[str, tuple[str, int, type[Answer]]] = {
     reproduction.FORMAT: ("reproduction", reproduction.VERSION, Reproduction),
     variation.FORMAT: ("variation", variation.VERSION, Variation),
     checked.FORMAT: ("check", checked.VERSION, Check),
+    fleet.FORMAT: ("report on a fleet", fleet.VERSION, Fleet),
+    history.FORMAT: ("history", history.VERSION, History),
+    screening.FORMAT: ("screening", screening.VERSION, Screening),
 }
 """What commands say and save, by the format's name: what it is called, the newest version, and the type."""
 

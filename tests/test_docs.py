@@ -55,6 +55,10 @@ def test_the_output_in_the_readme_is_that_of_the_recorded_machines() -> None:
         for name in ("host~blas+numpy+libm=cpu.model~nehalem", "host~none~elsewhere"):
             recorded = recorded.replace(f"'{name}.json.gz'", f"{name.split('~')[-1]}.json")
         assert blocks()[command] == recorded.replace("host.json.gz", "host.json")
+    fleets = {"audit fleet report nodes": "fleet one odd node in 500.txt"}
+    fleets |= {"audit screen": "screen wrong.txt", "audit history": "history.txt"}
+    for command, file in fleets.items():
+        assert blocks()[command] == (golden / file).read_text("utf-8")
     programs = {
         "audit diff laptop.json server.json": "steps~mkl=variables.MKL_CBWR",
         "audit diff laptop-operators.json server-operators.json": "operators~mkl=variables.MKL_CBWR",

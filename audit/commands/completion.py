@@ -48,7 +48,9 @@ def _name_files(command: argparse.ArgumentParser) -> None:
         if isinstance(action, argparse._SubParsersAction):
             for subcommand in action.choices.values():
                 _name_files(subcommand)
-        elif str(action.metavar).startswith("REPORT"):
+        elif "REPORT" in str(action.metavar):
             action.complete = shtab.glob("*.json", "*.json.gz")  # type: ignore[attr-defined]
-        elif action.metavar in ("FILE", "INTERPRETER"):
+        elif action.metavar in ("FILE", "FILE|DIR/", "HOSTS", "INTERPRETER"):
             action.complete = shtab.FILE  # type: ignore[attr-defined]
+        elif action.metavar == "DIR":
+            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]

@@ -33,28 +33,46 @@ def add_plot(command: argparse.ArgumentParser) -> None:
     command.add_argument("--plot", metavar="FILE.svg", help="write its main picture there too, for a README")
 
 
-def add_target(command: argparse.ArgumentParser) -> None:
-    """--python, --via and --limit, as every command that measures a machine has them."""
+def add_interpreter(command: argparse.ArgumentParser) -> None:
+    """--python and --via, as every command that measures a machine has them."""
     command.add_argument("--python", metavar="INTERPRETER", help="which Python (default: the active environment's)")
     command.add_argument(
         "--via",
         metavar="PREFIX",
         help="a command in front of the interpreter: 'ssh gpu02', 'qemu-x86_64-static -cpu Haswell'",
     )
+
+
+def add_target(command: argparse.ArgumentParser) -> None:
+    """These and --limit, of a command that can wait for as long as there is progress."""
+    add_interpreter(command)
     command.add_argument(
         "--limit",
-        type=_seconds,
+        type=seconds,
         default=SECONDS_WITHOUT_PROGRESS,
         metavar="SECONDS",
         help=f"end a process that shows no progress for so long (default: {SECONDS_WITHOUT_PROGRESS:.0f})",
     )
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds <= 86400:
+def duration(text: str) -> float:
+    """Seconds of "90m", "2h" or "3d", for argparse. Raises argparse.ArgumentTypeError."""
+    number, unit = text[:-1], text[-1:]
+    if unit not in _UNITS or not number.isdecimal() or len(number) > 9 or not int(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90m, 2h or 3d")
+    return float(int(number) * _UNITS[unit])
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+"""Seconds of what `duration` takes."""
+
+
+def seconds(text: str) -> float:
+    """For argparse. Raises argparse.ArgumentTypeError."""
+    number = float(text)
+    if not 0 < number <= 86400:
         raise argparse.ArgumentTypeError("more than 0, at most a day")
-    return seconds
+    return number
 
 
 def deliver(text: str, options: argparse.Namespace, inputs: Sequence[str] = ()) -> None:
@@ -91,12 +109,13 @@ def color() -> bool:
     return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def refuse_unwritable(path: str, option: str = "") -> None:
-    """Raise AuditError if a file cannot be written, before a minute of work. option: what names another one."""
+def refuse_unwritable(path: str, option: str = "", make: bool = False) -> None:
+    """Raise AuditError if a file cannot be written, before a minute of work. option: what names another one; make: its
+    folder is made if it is not there."""
     from probes import assemble
 
     with writing(path, option):
-        assemble.check_writable(path)
+        assemble.check_writable(path, make)
 
 
 def write(path: str, text: str, option: str = "") -> int:

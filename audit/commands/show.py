@@ -33,9 +33,12 @@ def execute(options: argparse.Namespace) -> int:
     from reports import codec, render
     from reports.checked import Check
     from reports.comparison import Comparison
+    from reports.fleet import Fleet
+    from reports.history import History
     from reports.render.escape import visible
     from reports.report import Report
     from reports.reproduction import Reproduction
+    from reports.screening import Screening
     from reports.variation import Variation
 
     try:
@@ -66,6 +69,15 @@ def execute(options: argparse.Namespace) -> int:
         return found.exit
     if isinstance(found, Variation):
         deliver(render.variation(found, options.format, all=options.all, color=colored), options, [options.file])
+        return found.exit
+    if isinstance(found, Fleet):
+        deliver(render.fleet(found, options.format, all=options.all, color=colored), options, [options.file])
+        return found.exit
+    if isinstance(found, History):
+        deliver(render.history(found, options.format, all=options.all, color=colored), options, [options.file])
+        return found.exit
+    if isinstance(found, Screening):
+        deliver(render.screening(found, options.format, all=options.all, color=colored), options, [options.file])
         return found.exit
     deliver_plot(found, options, [options.file])
     deliver(render.show(found, options.format, all=options.all, color=colored), options, [options.file])

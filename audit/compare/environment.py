@@ -8,14 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from audit.compare.side import MACHINE, Block, Outline, block
+from audit.compare.side import MACHINE, Block, block
 from reports.catalogue import Catalogue, Row
 from reports.comparison import Environment, FactDifference, NotCompared
 from reports.report import Value
 
 
-def compare(sides: Sequence[Outline], catalogue: Catalogue) -> Environment:
+class Facts(Protocol):
+    """What is compared of a side: blocks by work and facet, as `Outline` has them."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def facts(self) -> dict[str, dict[str, bytes]]: ...
+
+
+def compare(sides: Sequence[Facts], catalogue: Catalogue) -> Environment:
     """Facts of all sides: machine facts once, facts in effect work by work (a job's with the same job's).
 
     What some sides cannot be asked is compared among the others, if there are two.
@@ -66,7 +77,7 @@ class _Found:
     reasons: dict[str, dict[int, str]] = field(default_factory=dict)
     same: set[str] = field(default_factory=set)
 
-    def not_compared(self, sides: Sequence[Outline]) -> list[NotCompared]:
+    def not_compared(self, sides: Sequence[Facts]) -> list[NotCompared]:
         """One line a fact: the first side's reason, and how many more sides there are."""
         lines = []
         for name, reasons in self.reasons.items():

@@ -10,14 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from audit.errors import TargetError
 from audit.targets import bundle
-from audit.targets.talk import Child
+from audit.targets.talk import Child, Talk
 from audit.targets.target import Target
-from probes.session import SECONDS_WITHOUT_PROGRESS, Died, Record, Request
+from probes.session import SECONDS_WITHOUT_PROGRESS, Died, Request
 
 
 class PrefixTarget(Target):
@@ -65,9 +64,9 @@ class PrefixTarget(Target):
         at = next((n for n, word in enumerate(self.prefix) if os.path.basename(word).startswith("qemu-")), None)
         return self.prefix[at:] if at is not None else []
 
-    def launch(self, request: Request) -> Iterator[Record]:
+    def begun(self, request: Request) -> Talk:
         # What an emulated process starts is not emulated, unless it starts the emulator anew.
-        return super().launch({**request, "emulator": self._emulator()})
+        return super().begun({**request, "emulator": self._emulator()})
 
     def advice(self) -> str:
         if self.prefix and "qemu" in self.prefix[0]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO, Protocol, TypeVar
 
+from audit.targets.bundle import PRINTED
 from probes import interrupts
 from probes.session import ENDING, Record
 
@@ -27,8 +28,14 @@ the child counts on: its threads then spin for each other, and a battery of 0.25
 
 _KEPT = 4000
 
+_MOMENT = 0.5
+"""Seconds until it is noticed that another thread gives a child up."""
+
 _LATE = 0.02
 """Seconds in which what was printed before a record may come behind it."""
+
+_MOST_LATE = 64
+"""So many readings of that: what a child left behind may print for ever."""
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -56,10 +63,17 @@ class Talk:
 
     outlet: what takes the standard error of a child that runs a person's own program, as it comes. Then signals must be
     held: the first asks the child to end the program and to tell what it has, by a byte behind the script and its end.
+    queue: how many seconds more the first record may take, of a child that waits for its place.
     """
 
     def __init__(
-        self, process: Child, token: str, script: bytes, seconds: float, outlet: Callable[[bytes], None] | None = None
+        self,
+        process: Child,
+        token: str,
+        script: bytes,
+        seconds: float,
+        outlet: Callable[[bytes], None] | None = None,
+        queue: float = 0.0,
     ) -> None:
         self.process = process
         self.outlet = outlet
@@ -67,6 +81,7 @@ class Talk:
         self.frame = f"\n{token} ".encode()
         self.script = memoryview(script)
         self.seconds = seconds
+        self.queue = queue
         self.timed_out = False
         self.reason = ""
         self.errors = b""
@@ -83,6 +98,10 @@ class Talk:
     def _progress(self) -> None:
         self.deadline = time.monotonic() + self.seconds
         self.noisy = 0  # bytes since then that were no record
+
+    def stop(self, reason: str) -> None:
+        """From another thread: give the child up within a moment."""
+        self.reason = reason
 
     def records(self) -> Iterator[Record]:
         """Every record as it comes, until standard output closes or `reason` says why it was given up."""
@@ -117,6 +136,7 @@ class Talk:
         """Standard output in pieces. Pauses while little comes; what comes in floods is read until it ends."""
         output, errors, script = self._streams()
         self._progress()
+        self.deadline += self.queue
         with selectors.DefaultSelector() as selector:
             selector.register(output, selectors.EVENT_READ)
             selector.register(errors, selectors.EVENT_READ)
@@ -124,7 +144,8 @@ class Talk:
                 selector.register(script, selectors.EVENT_WRITE)
             while output in selector.get_map():
                 most = 0
-                for key, _ in self._taken_up(selector.select, max(0.0, self.deadline - time.monotonic())) or ():
+                patience = min(_MOMENT, max(0.0, self.deadline - time.monotonic()))
+                for key, _ in self._taken_up(selector.select, patience) or ():
                     if key.fd == script:
                         done = self._feed(script)
                         most = _MUCH
@@ -152,11 +173,11 @@ class Talk:
             self.noisy += len(data)
 
     def drain(self) -> None:
-        """Pass on what a program printed before the last record, which came by another way."""
-        if not (self.outlet and self.process.stderr):
-            return
-        errors = self.process.stderr.fileno()
-        while select.select([errors], [], [], _LATE)[0] and (data := os.read(errors, _PIPE)):
+        """Take what was printed to standard error before the last record, or before the end: it comes another way."""
+        errors = self._streams()[1]
+        for _ in range(_MOST_LATE):
+            if not (select.select([errors], [], [], _LATE)[0] and (data := os.read(errors, _PIPE))):
+                return
             self._said(data)
 
     def _taken_up(self, function: Callable[[_T], _R], given: _T) -> _R | None:
@@ -226,10 +247,19 @@ class Talk:
             self.reason = "it closed its output and went on"
             return 1
 
+    @property
+    def said(self) -> str:
+        """The end of what the child printed to standard error."""
+        return self.errors.decode("utf-8", "replace")
+
     def last_words(self) -> str:
         """The last line that the child printed to standard error, else to standard output; at most 200 characters."""
         for said in (self.errors, self.noise):
-            lines = [line for line in said.decode("utf-8", "replace").splitlines() if line.strip("\0 \t")]
+            lines = [
+                line
+                for line in said.decode("utf-8", "replace").splitlines()
+                if line.strip("\0 \t") not in ("", PRINTED)
+            ]
             if lines:
                 return lines[-1].strip()[:200]
         return ""

@@ -25,6 +25,14 @@ _FLOOR = ".".join(map(str, FLOOR))
 _T = TypeVar("_T", bound="Target")
 
 
+class NotPython(TargetError):
+    """What was started did not run the probes as a Python would. reason: why, without its last words."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class Target(ABC):
     """Starts one child a request. seconds: how long a child may show no progress."""
 
@@ -34,6 +42,7 @@ class Target(ABC):
         self.variables: dict[str, str] = {}
         self.calls: dict[str, str] = {}
         self.outlet: Outlet = streams.pass_on  # for what a program prints
+        self.queue = 0.0  # seconds that a child may wait for its place, besides
 
     @property
     @abstractmethod
@@ -88,6 +97,16 @@ class Target(ABC):
             finally:
                 self.end(talk.process)
 
+    def beside(self, request: Request, opened: Callable[[Talk], None]) -> Iterator[Record]:
+        """As `launch`, in a thread beside the main one, where no signal comes. opened: is told the talk, which another
+        thread may `stop`. Raises as `launch` does."""
+        talk = self.begun(request)
+        try:
+            opened(talk)
+            yield from self._records(talk)
+        finally:
+            self.end(talk.process)
+
     def begun(self, request: Request) -> Talk:
         """A child that was started for a request. Raises as `start` does."""
         token = "audit-" + secrets.token_hex(8)
@@ -96,7 +115,7 @@ class Target(ABC):
         child = self.start()
         try:
             outlet = self.outlet if request["work"] == "program" else None
-            return Talk(child, token, bundle.script(token, request), self.seconds, outlet)
+            return Talk(child, token, bundle.script(token, request), self.seconds, outlet, self.queue)
         except BaseException:
             self.end(child)
             raise
@@ -106,18 +125,20 @@ class Target(ABC):
         for record in talk.records():
             if "too_old" in record:
                 raise TargetError(f"{self.words} is Python {record['too_old']}; the probes need {_FLOOR} or newer")
+            if "died" in record:
+                raise Died(str(record["died"].get("status")), str(record["died"].get("reason")))
             started = self.proven = True
-            if "end" in record:
+            if "end" in record and talk.outlet:
                 talk.drain()
             yield record
             if "end" in record:
                 return
-        talk.drain()
         status = talk.status()
+        talk.drain()
         why = talk.reason or self.death(status)
         if started or self.proven:
             raise Died("timeout" if talk.timed_out else "failed", why, talk.last_words())
-        raise TargetError(self._not_python(talk.last_words(), why))
+        raise NotPython(self._not_python(talk.last_words(), why), why)
 
     def _not_python(self, said: str, why: str) -> str:
         if "SyntaxError" in said:  # the loader is Python 3; Python 2 cannot say more than this

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Protocol, cast
 from ..checked import Check
 from ..comparison import Comparison
 from ..explained import Explanation
+from ..fleet import Fleet
+from ..history import Added, History
 from ..report import Report
 from ..reproduction import Reproduction
+from ..screening import Screening
 from ..variation import Variation
 
 if TYPE_CHECKING:
@@ -63,6 +66,12 @@ class Renderer(Checks, Protocol):
     def variation(self, one: Variation, all: bool = False, color: bool = False) -> str: ...
 
     def explain(self, one: Explanation, all: bool = False, color: bool = False) -> str: ...
+
+    def screening(self, found: Screening, all: bool = False, color: bool = False) -> str: ...
+
+    def fleet(self, found: Fleet, all: bool = False, color: bool = False) -> str: ...
+
+    def history(self, found: History | Added, all: bool = False, color: bool = False) -> str: ...
 
 
 def renderer(format: str) -> Renderer:
@@ -116,6 +125,22 @@ def variation(one: Variation, format: str = "terminal", *, all: bool = False, co
 def explain(one: Explanation, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:
     """What a fact, a rule or a component is. all: all that decides it."""
     return renderer(format).explain(one, all, color)
+
+
+def fleet(found: Fleet, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:
+    """What the reports of a fleet say, for a person. all: every node of every list."""
+    return renderer(format).fleet(found, all, color)
+
+
+def history(found: History | Added, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:
+    """What a history tells, or what was added to it. all: every change with all its facts."""
+    return renderer(format).history(found, all, color)
+
+
+def screening(found: Screening, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:
+    """What `audit screen` found, as a page or as one line. all: every operator that differs."""
+    file = {**_PAGES, **_FINDINGS}[format]
+    return cast(Renderer, import_module(f".{file}", __package__)).screening(found, all, color)
 
 
 def check(found: Check, format: str = "terminal", *, all: bool = False, color: bool = False) -> str:

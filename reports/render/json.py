@@ -7,8 +7,11 @@ import msgspec
 from ..checked import Check
 from ..comparison import Comparison
 from ..explained import Explanation
+from ..fleet import Fleet
+from ..history import Added, History
 from ..report import Report
 from ..reproduction import Reproduction
+from ..screening import Screening
 from ..variation import Variation
 from . import escape
 from .pages import measured
@@ -82,6 +85,21 @@ def check(found: Check, all: bool = False, color: bool = False) -> str:
 def explain(one: Explanation, all: bool = False, color: bool = False) -> str:
     """The whole explanation; `all` makes no difference, because nothing is left out."""
     return text(one)
+
+
+def fleet(found: Fleet, all: bool = False, color: bool = False) -> str:
+    """The whole fleet; `all` makes no difference, because nothing is left out."""
+    return text(found)
+
+
+def screening(found: Screening, all: bool = False, color: bool = False) -> str:
+    """The whole screening; `all` makes no difference, because nothing is left out."""
+    return text(found)
+
+
+def history(found: History | Added, all: bool = False, color: bool = False) -> str:
+    """The whole history, or what was added to it; `all` makes no difference."""
+    return text(found)
 
 
 def text(value: object) -> str:

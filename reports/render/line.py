@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..checked import Check
+from ..screening import Screening
 from . import findings
 from .escape import cut, visible
+from .pages.screen import short
 
 LONGEST = 100
 """Characters; Slurm's own listings cut a reason sooner, so what matters stands first."""
@@ -19,7 +21,16 @@ def check(found: Check, all: bool = False, color: bool = False) -> str:
         first = active[0]
         text += f" ({findings.totals(found)}): {first.rule}"
         text += f" {findings.change(first.changes[0]) if first.changes else first.fact}"
-    # Quotes, and what a shell obeys within them, would end the argument that somebody puts this into.
+    return _line(text)
+
+
+def screening(found: Screening, all: bool = False, color: bool = False) -> str:
+    """The verdict and the gravest finding of a screening. all: makes no difference."""
+    return _line(f"audit screen {short(found)}")
+
+
+def _line(text: str) -> str:
+    """One line that can stand between a shell's double quotes: what ends them, or is obeyed there, is replaced."""
     shown = visible(cut(text, 4 * LONGEST)).encode("ascii", "backslashreplace").decode("ascii")
     return cut(shown.translate(_PLAIN).strip(), LONGEST) + "\n"
 

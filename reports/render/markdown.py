@@ -5,16 +5,22 @@ from __future__ import annotations
 from ..checked import Check
 from ..comparison import Comparison
 from ..explained import Explanation
+from ..fleet import Fleet
+from ..history import Added, History
 from ..report import Report
 from ..reproduction import Reproduction
+from ..screening import Screening
 from ..variation import Variation
 from . import escape
 from .pages.check import check_page
 from .pages.diff import diff_page
 from .pages.explain import explain_page
+from .pages.fleet import fleet_page
+from .pages.history import history_page
 from .pages.page import Block, Code, Page, Row, Section, Term, command
 from .pages.reproduction import reproduction_page
 from .pages.run import RunSummary, pasted, run_page
+from .pages.screen import screen_page
 from .pages.sharing import sharing_page
 from .pages.show import show_page
 from .pages.variation import variation_page
@@ -61,6 +67,21 @@ def check(found: Check, all: bool = False, color: bool = False) -> str:
 def explain(one: Explanation, all: bool = False, color: bool = False) -> str:
     """One explanation. all: all that decides it."""
     return write(explain_page(one, all))
+
+
+def fleet(found: Fleet, all: bool = False, color: bool = False) -> str:
+    """One fleet. all: every node of every list."""
+    return write(fleet_page(found, all))
+
+
+def screening(found: Screening, all: bool = False, color: bool = False) -> str:
+    """One screening. all: every operator that differs."""
+    return write(screen_page(found, all))
+
+
+def history(found: History | Added, all: bool = False, color: bool = False) -> str:
+    """A history, or what was added to it. all: every change."""
+    return write(history_page(found, all))
 
 
 def _capped(text: str) -> str:

@@ -10,16 +10,22 @@ from typing import NamedTuple
 from ..checked import Check
 from ..comparison import Comparison
 from ..explained import Explanation
+from ..fleet import Fleet
+from ..history import Added, History
 from ..report import Report
 from ..reproduction import Reproduction
+from ..screening import Screening
 from ..variation import Variation
 from . import escape, layout
 from .pages.check import check_page
 from .pages.diff import diff_page
 from .pages.explain import explain_page
+from .pages.fleet import fleet_page
+from .pages.history import history_page
 from .pages.page import Block, Page, Section, fit
 from .pages.reproduction import reproduction_page
 from .pages.run import RunSummary, run_page
+from .pages.screen import screen_page
 from .pages.sharing import sharing_page
 from .pages.show import show_page
 from .pages.variation import variation_page
@@ -82,6 +88,21 @@ def check(found: Check, all: bool = False, color: bool = False) -> str:
 def explain(one: Explanation, all: bool = False, color: bool = False) -> str:
     """What `audit explain` prints, also in at most 25 lines without `all`."""
     return _whole_or_fitted(explain_page(one, all), all, color)
+
+
+def fleet(found: Fleet, all: bool = False, color: bool = False) -> str:
+    """What `audit fleet report` prints, also in at most 25 lines without `all`."""
+    return _whole_or_fitted(fleet_page(found, all), all, color)
+
+
+def screening(found: Screening, all: bool = False, color: bool = False) -> str:
+    """What `audit screen` prints, also in at most 25 lines without `all`."""
+    return _whole_or_fitted(screen_page(found, all), all, color)
+
+
+def history(found: History | Added, all: bool = False, color: bool = False) -> str:
+    """What `audit history` prints, also in at most 25 lines without `all`."""
+    return _whole_or_fitted(history_page(found, all), all, color)
 
 
 def _whole_or_fitted(page: Page, all: bool, color: bool) -> str:

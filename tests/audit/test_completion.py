@@ -41,13 +41,19 @@ QUIET = {
     "baseline": [HOST, "-o", "baseline.json"],
     "explain": ["blas.kernel"],
     "bundle": ["-o", "probes.pyz"],
+    "fleet": ["report", str(MACHINES)],
+    "screen": ["--rounds", "1", "--job", "operators", "--python", BARE],
+    "history": ["add", HOST, "--db", "history.sqlite"],
     "completion": ["bash", "-o", "audit.bash"],
     "reproduce": [HOST, "--python", BARE, "--format", "json", "-o", "proof.json"],
     "vary": ["--job", "operators", "--python", BARE],
 }
 """Arguments with which each subcommand succeeds. A new subcommand needs its row."""
 
-FOUND = {"vary": 1}  # flushing tiny numbers to zero changes bits everywhere
+FOUND = {
+    "vary": 1,  # flushing tiny numbers to zero changes bits everywhere
+    "fleet": 1,  # the recorded machines are all different
+}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +69,8 @@ def test_quiet_prints_nothing(name: str, tmp_path: Path, bare: str) -> None:
     command = [sys.executable, "-m", "audit", name, *arguments, "--quiet"]
     done = subprocess.run(command, capture_output=True, cwd=tmp_path, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (FOUND.get(name, 0), b"", b"")
-    written = [argument for before, argument in zip(QUIET[name], QUIET[name][1:], strict=False) if before == "-o"]
+    pairs = zip(QUIET[name], QUIET[name][1:], strict=False)
+    written = [argument for before, argument in pairs if before in ("-o", "--db")]
     assert os.listdir(tmp_path) == written
 
 

@@ -1,4 +1,4 @@
-"""Time and memory of `audit diff FOLDER` over the number of reports: `python3 develop.py scale [N ...]`.
+"""Time and memory of `audit diff` and `audit fleet report` over so many reports: `python3 develop.py scale [N ...]`.
 
 Full reports of 1.9 MB are written first (10,000 take 19 GB). Memory is the sum of the proportional set sizes of the
 command and its reading processes, sampled. The plot goes to docs/scale.svg.
@@ -26,7 +26,12 @@ LIMITS = {1000: (8.0, 500.0), 10000: (60.0, 1000.0)}
 """Reports: seconds and megabytes in which they must be compared on two CPUs."""
 
 
+COMMANDS = {"diff": "#0072b2", "fleet report": "#009e73"}
+"""What is measured, and its colour."""
+
+
 class Point(NamedTuple):
+    command: str
     reports: int
     seconds: float
     megabytes: float
@@ -39,25 +44,28 @@ def main(sizes: list[int]) -> None:
             for done in many.write(folder, size):
                 if done % 500 == 0:
                     print(f"\r{done} reports written", end="", file=sys.stderr)
-            points.append(measure(folder, size))
             limit = LIMITS.get(size)
             asked = f"   asked: {limit[0]:.0f} s, {limit[1]:.0f} MB" if limit else ""
-            print(
-                f"\r{size:6,} reports   {points[-1].seconds:6.2f} s   {points[-1].megabytes:5.0f} MB{asked}", flush=True
-            )
-    print(f"time grows as N to the {slope([(p.reports, p.seconds) for p in points]):.2f}")
+            for command in COMMANDS:
+                point = measure(command, folder, size)
+                points.append(point)
+                taken = f"{point.seconds:6.2f} s   {point.megabytes:5.0f} MB{asked}"
+                print(f"\r{size:6,} reports   {command:12}   {taken}", flush=True)
+    for command in COMMANDS:
+        pairs = [(p.reports, p.seconds) for p in points if p.command == command]
+        print(f"{command}: time grows as N to the {slope(pairs):.2f}")
     (ROOT / "docs" / "scale.svg").write_text(plot(points), "utf-8")
 
 
-def measure(folder: Path, size: int) -> Point:
+def measure(command: str, folder: Path, size: int) -> Point:
     began, peak = time.perf_counter(), 0
-    process = subprocess.Popen([sys.executable, "-m", "audit", "diff", str(folder), "--quiet"], cwd=ROOT)
+    process = subprocess.Popen([sys.executable, "-m", "audit", *command.split(), str(folder), "--quiet"], cwd=ROOT)
     while process.poll() is None:
         peak = max(peak, _memory(process.pid))
         time.sleep(0.05)
     seconds = time.perf_counter() - began
     assert process.returncode == 1, "a broken node was not found"
-    return Point(size, seconds, peak / 1e6)
+    return Point(command, size, seconds, peak / 1e6)
 
 
 def _memory(pid: int) -> int:
@@ -83,17 +91,24 @@ def plot(points: list[Point]) -> str:
     """Two panels over the number of reports, all axes logarithmic, with what was asked as rings."""
     parts = [
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 300" font-family="sans-serif" font-size="12">',
-        "<title>Time and memory of audit diff over the number of reports</title>",
+        "<title>Time and memory of audit diff and audit fleet report over the number of reports</title>",
         '<rect width="760" height="300" fill="white"/>',
     ]
-    time_points = [(p.reports, p.seconds) for p in points]
-    memory_points = [(p.reports, p.megabytes) for p in points]
+    time_points = {name: [(p.reports, p.seconds) for p in points if p.command == name] for name in COMMANDS}
+    memory_points = {name: [(p.reports, p.megabytes) for p in points if p.command == name] for name in COMMANDS}
     parts += _panel(60, "seconds", time_points, [(n, limit[0]) for n, limit in LIMITS.items()])
     parts += _panel(440, "megabytes", memory_points, [(n, limit[1]) for n, limit in LIMITS.items()])
+    parts += [
+        f'<text x="{60 + 110 * at}" y="292" fill="{color}">audit {name}</text>'
+        for at, (name, color) in enumerate(COMMANDS.items())
+    ]
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _panel(left: int, title: str, points: list[tuple[int, float]], asked: list[tuple[int, float]]) -> list[str]:
+def _panel(
+    left: int, title: str, curves: dict[str, list[tuple[int, float]]], asked: list[tuple[int, float]]
+) -> list[str]:
+    points = [point for curve in curves.values() for point in curve]
     values = [value for _, value in (*points, *asked)]
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     first, last = 2, math.ceil(math.log10(max(n for n, _ in points)))
@@ -110,12 +125,16 @@ def _panel(left: int, title: str, points: list[tuple[int, float]], asked: list[t
     for power in range(first, last + 1):
         x, _ = place(10**power, 10**low)
         parts.append(f'<text x="{x:.0f}" y="270" text-anchor="middle">{10**power:,} reports</text>')
-    line = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in points)
-    parts.append(f'<polyline points="{line}" fill="none" stroke="#0072b2" stroke-width="2"/>')
-    for n, value in points:
+    for name, curve in curves.items():
+        color = COMMANDS[name]
+        line = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in curve)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="2"/>')
+        for n, value in curve:
+            x, y = place(n, value)
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}"/>')
+    for n, value in curve:  # the curves lie close together: only the last has numbers
         x, y = place(n, value)
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#0072b2"/>')
-        parts.append(f'<text x="{x:.1f}" y="{y - 9:.1f}" text-anchor="middle" fill="#0072b2">{value:.3g}</text>')
+        parts.append(f'<text x="{x:.1f}" y="{y + 18:.1f}" text-anchor="middle" fill="{color}">{value:.3g}</text>')
     for n, value in asked:
         x, y = place(n, value)
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="none" stroke="#d55e00" stroke-width="2"/>')

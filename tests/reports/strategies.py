@@ -11,6 +11,7 @@ from msgspec import inspect
 
 from fixtures.hostile import CONTROLS, MARKUP
 from reports.comparison import Comparison
+from reports.fleet import Fleet
 from reports.report import Operator, Report, Row, StepValue, Trace
 from reports.reproduction import Reproduction
 
@@ -94,6 +95,10 @@ SHAPES = st.one_of(st.just([]), st.lists(st.integers(0, 9), max_size=3), st.just
 
 def reproductions() -> st.SearchStrategy[Reproduction]:
     return of(Reproduction, {}, texts())
+
+
+def fleets() -> st.SearchStrategy[Fleet]:
+    return of(Fleet, {}, texts())
 
 
 @st.composite

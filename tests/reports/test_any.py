@@ -22,6 +22,7 @@ from audit.cli import main
 from probes import assemble
 from reports import codec, render
 from reports.comparison import Comparison
+from reports.fleet import Fleet
 from reports.render import layout
 from reports.render.pages.run import RunSummary
 from reports.report import Report
@@ -71,6 +72,16 @@ def test_any_reproduction_can_be_shown(one: Reproduction, format: str, all: bool
     check(text, format, one)
     if format == "terminal":
         check_color(text, render.reproduction(one, format, all=all, color=True))
+        check_screen(text, all)
+
+
+@often
+@given(strategies.fleets(), FORMATS, st.booleans())
+def test_any_fleet_can_be_shown(found: Fleet, format: str, all: bool) -> None:
+    text = render.fleet(found, format, all=all)
+    check(text, format, found)
+    if format == "terminal":
+        check_color(text, render.fleet(found, format, all=all, color=True))
         check_screen(text, all)
 
 

@@ -16,17 +16,23 @@ from markupsafe import Markup
 from ...checked import Check
 from ...comparison import Comparison
 from ...explained import Explanation
+from ...fleet import Fleet
+from ...history import Added, History
 from ...report import Report
 from ...reproduction import Reproduction
+from ...screening import Screening
 from ...variation import Variation
 from .. import escape, plot, plot_grid
 from ..pages.check import check_page
 from ..pages.diff import diff_page
 from ..pages.explain import explain_page
+from ..pages.fleet import fleet_page
+from ..pages.history import history_page
 from ..pages.page import Block, Code, Page, Section, Term, command
 from ..pages.picture import Chain, Grid, Picture, Tiles
 from ..pages.reproduction import reproduction_page
 from ..pages.run import RunSummary, pasted, run_page
+from ..pages.screen import screen_page
 from ..pages.sharing import sharing_page
 from ..pages.show import show_page
 from ..pages.variation import variation_page
@@ -79,6 +85,21 @@ def check(found: Check, all: bool = False, color: bool = False) -> str:
 def explain(one: Explanation, all: bool = False, color: bool = False) -> str:
     """One explanation with all that decides it."""
     return write(explain_page(one, all=True), "audit explain", one)
+
+
+def fleet(found: Fleet, all: bool = False, color: bool = False) -> str:
+    """One fleet with every node of every list."""
+    return write(fleet_page(found, all=True), "audit fleet", found)
+
+
+def history(found: History | Added, all: bool = False, color: bool = False) -> str:
+    """A history with every change, or what was added to it."""
+    return write(history_page(found, all=True), "audit history", found)
+
+
+def screening(found: Screening, all: bool = False, color: bool = False) -> str:
+    """One screening with every operator that differs."""
+    return write(screen_page(found, all=True), "audit screen", found)
 
 
 def write(page: Page, made_by: str, value: object = None) -> str:
