@@ -381,3 +381,28 @@ def test_a_program_that_trains_nothing_says_so(program: Program) -> None:
     assert ran.done.stdout == "3.0\n"
     assert ran.collected.jobs == []
     assert list(ran.folder.glob("recording-*")) == []
+
+
+def test_types_that_numpy_does_not_know_are_digested(program: Program) -> None:
+    ran, told = by_hand(
+        program,
+        """
+        import torch, audit
+        torch.manual_seed(0)
+        model = torch.nn.Linear(8, 4)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(2):
+            coarse = torch.randn(16, 8).to(torch.float8_e4m3fn)
+            audit.record("coarse", coarse)
+            tell(f"coarse{step}", coarse)
+            model(coarse.to(torch.float32)).sum().backward()
+            optimizer.step()
+        """,
+        wanted=lay.Wanted(None, "operators", (0, 2)),
+    )
+    assert ran.collected.notes == []
+    assert ran.job()["trace"]["steps"] == 2
+    for step in range(2):
+        rows = [(row, digest) for row, digest in ran.rows(step) if row["tensor"] == "record:coarse"]
+        assert [digest for _, digest in rows] == told[f"coarse{step}"]
+        assert rows[0][0]["dtype"] == "float8_e4m3fn"
