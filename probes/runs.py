@@ -86,10 +86,12 @@ class BatteryRun:
 
 
 def job_part(runs: List[JobRun]) -> Record:
-    """One job of a report: its first run, what the further ones had else; or why there is none."""
+    """One job of a report: its first run, what the further ones had else; or why there is none. Of a program whose
+    runs take more or fewer steps, a longest run is the first: then the others end at a step that it has."""
     whole = [one for one in runs if one.whole]
     if not whole:
         return runs[0].record
+    whole.sort(key=lambda one: -len(one.record["trace"]["digests"]))
     first = whole[0]
     return dict(
         first.record,
@@ -169,7 +171,9 @@ def _repeat(first: Record, run: Record) -> Record:
         if mine != its:
             record["step"] = step
             record["row"] = _first_unequal(mine, its)
-            break
+            return record
+    if len(other["digests"]) < len(first["digests"]):  # it ended there
+        record.update(step=len(other["digests"]), row=0)
     return record
 
 
