@@ -185,7 +185,7 @@ def test_a_train_state_of_flax(program: Program) -> None:
         assert [ran.digest(step, "update", one) for one in names] == told[f"weights{step}"]
 
 
-@pytest.mark.parametrize("text", [PLAIN, GRADIENTS, DONATED, FLAX], ids=["plain", "gradients", "donated", "flax"])
+@pytest.mark.parametrize("text", [GRADIENTS, DONATED], ids=["gradients", "donated"])
 def test_a_recorded_program_computes_what_it_computes_alone(program: Program, text: str) -> None:
     asleep = "import sys\nsys.meta_path[:] = [one for one in sys.meta_path if type(one).__name__ != '_Waker']\n"
     tells = TELLS.format(root=str(Path(probes.__file__).parent.parent))
