@@ -1,4 +1,5 @@
-"""What `audit screen` does: one child asks a worker on every core, within a limit of time; what they gave is judged."""
+"""What `audit screen` does: one child asks a worker on every core, or GPU, within a limit of time; what they gave is
+judged."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from audit.causes.attribute import Symptom, components
 from audit.commands.screen import LIMIT
 from audit.compare import cores as judge
 from audit.compare.cores import Round
-from audit.errors import DIFFERS, INCOMPLETE, SAME, TargetError
+from audit.errors import DIFFERS, INCOMPLETE, SAME, AuditError, TargetError
 from audit.progress import Progress
 from audit.targets import asked
 from audit.targets.beside import Beside
@@ -64,6 +65,8 @@ class _Seen:
 
 def run(options: argparse.Namespace) -> Screening:
     """The screening. Raises AuditError if nothing can be measured."""
+    if options.device == "cuda":
+        _refuse(options)
     interrupts.hold()  # signals are taken up while cores are measured; all else is short
     began = time.monotonic() - _age()
     until = began + options.limit
@@ -75,6 +78,7 @@ def run(options: argparse.Namespace) -> Screening:
     ending = min(ENDING, options.limit / 5 + 1.5)
     request = {
         "work": "screen",
+        "device": options.device,
         "cores": options.cores,
         "rounds": options.rounds,
         "first": options.seed,
@@ -88,6 +92,14 @@ def run(options: argparse.Namespace) -> Screening:
     if seen.refused:
         raise TargetError(seen.refused)
     return _screening(seen, options, time.monotonic() - began, report)
+
+
+def _refuse(options: argparse.Namespace) -> None:
+    """Raises AuditError for what is of cores."""
+    if options.cores:
+        raise AuditError("--cores chooses cores; which GPUs are screened CUDA_VISIBLE_DEVICES says, as for any program")
+    if options.job not in ("auto", "operators", "torch"):
+        raise AuditError(f"--job {options.job} runs on cores; with --device cuda: auto, torch or operators")
 
 
 def _reported(name: str) -> dict[str, str]:
@@ -150,11 +162,12 @@ def _screening(seen: _Seen, options: argparse.Namespace, seconds: float, report:
     asked_for = seen.about.get("cores") or sorted(
         {core for one in runs for core in (*one.cores, *one.died, *one.silent)}
     )
-    silent = runs[-1].silent if runs else {}
+    silent = {core: at for one in _beside(runs, -1) for core, at in one.silent.items()}
     if runs and not any(one.cores for one in runs) and not silent:
-        (reason, at), *others = runs[0].died.values()
+        (reason, at), *others = [death for one in _beside(runs, 0) for death in one.died.values()]
         if all(other == (reason, at) for other in others):
-            raise TargetError(f"the process of every core died during {at}: {reason}")
+            every = "GPU" if options.device == "cuda" else "core"
+            raise TargetError(f"the process of every {every} died during {at}: {reason}")
     findings = [_attributed(one, runs) for one in judge.findings(runs, report)]
     rounds = judge.whole(runs)
     verdict, status = _verdict(findings, whole=bool(rounds) and not silent and not seen.reason)
@@ -170,12 +183,19 @@ def _screening(seen: _Seen, options: argparse.Namespace, seconds: float, report:
         seconds=round(seconds, 1),
         limit=options.limit,
         at_once=seen.about.get("at_once", 0),
+        unit="gpu" if options.device == "cuda" else "core",
+        products=seen.about.get("products", {}),
         silent=[Silent(core, at) for core, at in sorted(silent.items())],
         not_covered=_not_covered(seen.about, options, rounds),
         reason=seen.reason,
         exit=status,
     )
     return msgspec.structs.replace(found, next=_next(found, options))
+
+
+def _beside(runs: list[Round], place: int) -> list[Round]:
+    """What was told of the same run as here: of GPUs, each product's."""
+    return [one for one in runs if (one.number, one.again) == (runs[place].number, runs[place].again)]
 
 
 def _attributed(one: Finding, runs: list[Round]) -> Finding:
@@ -200,13 +220,17 @@ def _verdict(findings: list[Finding], whole: bool) -> tuple[Verdict, int]:
 
 def _not_covered(about: dict[str, Any], options: argparse.Namespace, rounds: int) -> list[str]:
     """What agreement says nothing about."""
-    found = ["GPUs"]
+    of_gpus = options.device == "cuda"
+    found = ["CPU cores"] if of_gpus else ["GPUs (--device cuda)"]
     if options.rounds and 0 < rounds < options.rounds:
         found.append(f"{options.rounds - rounds} of {options.rounds} rounds (--limit)")
     idle = about.get("machine_cores", 0) - len(about.get("cores", ()))
     if idle > 0:
-        found.append(f"{idle} of {about['machine_cores']} cores")
-    found += [f"{name} (--job {name})" for name in ("torch", "jax") if options.job != name]
+        found.append(f"{idle} of {about['machine_cores']} {'GPUs' if of_gpus else 'cores'}")
+    if of_gpus:
+        found.append("what PyTorch computes by algorithms that do not repeat")
+    else:
+        found += [f"{name} (--job {name})" for name in ("torch", "jax") if options.job != name]
     reasons: dict[str, list[str]] = {}
     for name, reason in about.get("absent", {}).items():
         reasons.setdefault(reason, []).append(name)
@@ -216,16 +240,18 @@ def _not_covered(about: dict[str, Any], options: argparse.Namespace, rounds: int
 
 def _next(found: Screening, options: argparse.Namespace) -> str:
     """The last line: longer, with inputs that were not tried."""
-    given = {"python": options.python, "via": options.via, "job": options.job if options.job != "auto" else None}
+    device = options.device if options.device != "cpu" else None
+    job = options.job if options.job != "auto" else None
+    given = {"device": device, "python": options.python, "via": options.via, "job": job}
     words = [f" --{name} {shlex.quote(value)}" for name, value in given.items() if value]
     named = sorted({core for one in found.findings for core in one.cores})
     others = [core for core in found.cores if core not in named]
-    if named and len(found.cores) > 2:
+    if named and len(found.cores) > 2 and not device:
         words.append(f" --cores {ranges(sorted({*named, *others[:2]}))}")
     elif options.cores:
         words.append(f" --cores {ranges(found.cores)}")
     longer = f"audit screen --limit {12 * max(options.limit, LIMIT):.0f}{''.join(words)}"
-    if len(found.cores) == 1:
+    if len(found.cores) == 1 and not device:
         return f"Next, where more cores may be used:  {longer}"
     if found.verdict == "disagree" and not options.against:
         return (

@@ -1,4 +1,4 @@
-"""A process that is pinned to one core before it imports anything, and answers commands, one JSON line each."""
+"""A process that is given one core or GPU before it imports anything, and answers commands, one JSON line each."""
 
 import json
 import mmap
@@ -24,10 +24,10 @@ _REAPING = 0.5
 
 
 class Pinned:
-    """One such process, forked. reason: why it died, "" while it lives. others: those whose pipes it must not hold
-    open, or it would not notice that nobody listens any more."""
+    """One such process, forked. take: gives it its core or GPU; reason: why it died, "" while it lives; others: those
+    whose pipes it must not hold open, or it would not notice that nobody listens any more."""
 
-    def __init__(self, core: int, serve: Serve, others: List["Pinned"]) -> None:
+    def __init__(self, take: Callable[[], object], serve: Serve, others: List["Pinned"]) -> None:
         reading, self.commands = os.pipe()
         self.answers, writing = os.pipe()
         self.place = mmap.mmap(-1, _PLACE)  # shared: to say where it is costs nothing
@@ -37,7 +37,7 @@ class Pinned:
             for one in (self, *others):
                 os.close(one.commands)
                 os.close(one.answers)
-            _live(core, serve, reading, writing, self.place)
+            _live(take, serve, reading, writing, self.place)
         os.close(reading)
         os.close(writing)
 
@@ -88,7 +88,7 @@ class Pinned:
         self.reason = death(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
 
 
-def _live(core: int, serve: Serve, reading: int, writing: int, place: mmap.mmap) -> None:
+def _live(take: Callable[[], object], serve: Serve, reading: int, writing: int, place: mmap.mmap) -> None:
     """The whole life of the process. It never returns into the code that forked it."""
 
     def emit(record: Record) -> None:
@@ -101,7 +101,7 @@ def _live(core: int, serve: Serve, reading: int, writing: int, place: mmap.mmap)
 
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.sched_setaffinity(0, {core})
+        take()
         with open(reading, encoding="ascii") as commands:
             serve(commands, emit, say)
     except Absent as error:

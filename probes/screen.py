@@ -5,31 +5,35 @@ thread), and runs whole rounds (`rounds.py`). Inputs of round 0 are those of a r
 cores differ in a round, the values that they differ in are asked for, and the round is run again by fresh workers, all
 at the same time as before.
 
+What is said of cores holds of GPUs as well. A GPU is compared with those of its product; one that is alone of it
+computes every round twice, and what it gave the second time stands under a number of its own, see `_second`.
+
 Contract: nothing here judges. The records, in the order in which they can come:
 
     {"refused": words}            these cores cannot be screened
-    {"screen": {...}}             cores, of how many, how many at once, the job, what this Python cannot run
+    {"screen": {...}}             cores, of how many, how many at once, the job, what this Python cannot run, and of
+                                  GPUs their products
     {"progress": [round, rounds]}
-    {"round": {...}}              see `_Screen.round`
+    {"round": {...}}              for each product, see `_Screen.round`
     {"end": seconds}
 """
 
 import base64
-import os
 import selectors
 import string
 import time
 from functools import partial
-from typing import Any, Dict, Iterable, List, Optional, Set
+from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
-from . import known, rounds
-from .environment.limits import ranges
+from . import known, rounds, units
 from .environment.sources import cgroups
 from .facts import Absent, text
+from .jobs import ON_CUDA
 from .pinned import Emit, Pinned, Record
-from .rounds import JOB, Load
+from .rounds import JOB, Load, Work
 from .session import DEATHS
 from .sketch import SAMPLES
+from .units import Units
 
 RETESTS = 2
 """Fresh processes of each core, once a core differs."""
@@ -37,10 +41,8 @@ RETESTS = 2
 SHOWN = 64
 """So many operators' values are asked for in a round: one wrong unit makes hundreds differ."""
 
-_BYTES = {"": 100 << 20, "torch": 1 << 30, "jax": 1 << 30}
-"""Memory of one worker by the framework of its job, rounded up [measured: 56 MB with numpy]."""
-
-_ARM = "/sys/devices/system/cpu/cpu{}/regs/identification/midr_el1"
+_BYTES = {"": 100 << 20, "torch": 1 << 30, "jax": 1 << 30, ON_CUDA["torch"]: 4 << 30}
+"""Memory of one worker by its job, rounded up [measured: 56 MB with numpy; on a GPU not]."""
 
 _FILES = 4
 """Open files of one worker, with as many again to spare."""
@@ -50,63 +52,54 @@ _SLOWER = 1.3
 
 
 def run(request: Record, emit: Emit, load: Load) -> None:
-    """Screen as `request` says: "cores" (None: all that this process may use), "rounds" (None: as many as fit), "first"
-    (its number), "job" ("auto", "operators" or a job), "seconds" for all of it, "at_once" (None: as many as memory
-    allows)."""
+    """Screen as `request` says: "device" ("cpu": cores; "cuda": GPUs), "cores" (None: all that this process may use),
+    "rounds" (None: as many as fit), "first" (its number), "job" ("auto", "operators" or a job), "seconds" for all of
+    it, "at_once" (None: as many as memory allows)."""
     began = time.monotonic()
-    refused = _refused(request["cores"])
-    if refused:
-        emit({"refused": refused})
+    deadline = began + request["seconds"]
+    try:
+        chosen = units.gpus(load, deadline) if request["device"] == "cuda" else units.cores(request["cores"])
+    except Absent as error:
+        emit({"refused": str(error)})
     else:
-        cores = sorted(request["cores"] or os.sched_getaffinity(0))
-        screen = _Screen(request, emit, load, cores)
+        screen = _Screen(request, emit, load, chosen)
         try:
-            screen.run(began + request["seconds"])
+            screen.run(deadline)
         finally:
             screen.end()
     emit({"end": round(time.monotonic() - began, 4)})
 
 
-def _refused(cores: Optional[List[int]]) -> str:
-    """Why these cores cannot be screened, or ""."""
-    if not hasattr(os, "sched_setaffinity") or not hasattr(os, "fork"):
-        return "this system cannot pin a process to a core; audit screen needs Linux"
-    allowed = os.sched_getaffinity(0)
-    others = sorted(set(cores or ()) - allowed)
-    if others:
-        return "core {} may not be used here; allowed: {}".format(ranges(others), ranges(sorted(allowed)))
-    kinds: Dict[str, List[int]] = {}
-    for core in sorted(cores or allowed):
-        kinds.setdefault(_kind(core), []).append(core)
-    if len(kinds) > 1:
-        parts = " and ".join(map(ranges, kinds.values()))
-        return "cores {} are of different kinds, which may give other bits by design; name one with --cores".format(
-            parts
-        )
-    return ""
+def _second(core: int) -> int:
+    """The number that stands for what this core computed the second time."""
+    return ~core
 
 
-def _kind(core: int) -> str:
-    """What distinguishes the cores of one machine by design: libraries choose code by it. Only Arm's have several."""
-    try:
-        return text(_ARM.format(core))
-    except OSError:
-        return ""
+def _worker(core: int) -> int:
+    """The core that such a number is of, or that number."""
+    return core if core >= 0 else ~core
 
 
 class _Screen:
     """The workers of one machine, and the rounds that they are asked."""
 
-    def __init__(self, request: Record, emit: Emit, load: Load, cores: List[int]) -> None:
+    def __init__(self, request: Record, emit: Emit, load: Load, chosen: Units) -> None:
         self.request = request
         self.emit = emit
         self.load = load
-        self.cores = cores
-        self.at_once = min(len(cores), request["at_once"] or _fitting(request["job"]))
+        self.kind, self.machine = chosen.kind, chosen.machine
+        self.take = {unit.number: unit.take for unit in chosen.all}
+        self.products: Dict[str, List[int]] = {}
+        for unit in chosen.all:
+            self.products.setdefault(unit.product, []).append(unit.number)
+        self.alone = {mine[0] for product, mine in self.products.items() if product and len(mine) == 1}
+        self.cores = list(self.take)
+        job = ON_CUDA["torch"] if request["device"] == "cuda" else request["job"]
+        self.at_once = min(len(self.cores), request["at_once"] or _fitting(job))
         self.workers: Dict[int, Pinned] = {}
         self.deadly: Dict[str, str] = {}
         self.deadline = 0.0
-        self.differed: Dict[int, Set[str]] = {}
+        self.differed: Dict[Tuple[int, str], Set[str]] = {}
         self.introduced = False
 
     def run(self, deadline: float) -> None:
@@ -129,45 +122,55 @@ class _Screen:
                 self._again(number, sorted(odd), longest)
             number += 1
 
-    def _all_died(self, found: Record) -> bool:
+    def _all_died(self, found: List[Record]) -> bool:
         """Whether an operator kills the process of every core: that is no core's fault, so it is left out from here on.
         A round of which nothing was told is run again."""
-        places = {(reason, at) for reason, at in found["died"].values()}
-        if len(found["died"]) < len(self.cores) or len(places) > 1 or len(self.deadly) == DEATHS:
+        died = [death for one in found for death in one["died"].values()]
+        places = {(reason, at) for reason, at in died}
+        if len(died) < len(self.cores) or len(places) > 1 or len(self.deadly) == DEATHS:
             return False
+        if self.kind == "GPU" and len(died) == 1:
+            return False  # nothing tells the operator's fault from the GPU's
         ((reason, at),) = places
         if "." not in at or at in self.deadly:
             return False
-        self.deadly[at] = reason + " on every core"
+        self.deadly[at] = "{} on every {}".format(reason, self.kind)
         return True
 
-    def _report(self, found: Record) -> Set[int]:
+    def _report(self, found: List[Record]) -> Set[int]:
         """Emit a round; the cores of which it is not clear that they are right. Those that died are asked no more."""
-        self.emit({"round": found})
-        self.cores = [core for core in self.cores if core not in found["died"]]
-        return _odd(found["digests"]) | set(found["died"])
+        odd: Set[int] = set()
+        for one in found:
+            self.emit({"round": one})
+            self.cores = [core for core in self.cores if core not in one["died"]]
+            odd |= _odd(one["digests"]) | set(one["died"])
+        return odd
 
     def _fits(self, longest: float) -> bool:
         return time.monotonic() + _SLOWER * longest < self.deadline
 
     def _again(self, number: int, odd: List[int], longest: float) -> None:
         """The same round by fresh workers: of the odd cores and, beside them, of as many others as there is room for,
-        but of more than are odd."""
-        others = [core for core in self.cores if core not in odd]
-        chosen = odd + others[: max(len(odd) + 1, self.at_once - len(odd))]
+        but of more than are odd, of each product."""
+        chosen = list(odd)
+        for product in self.products.values():
+            mine = [core for core in odd if core in product]
+            others = [core for core in self.cores if core in product and core not in odd] if mine else []
+            chosen += others[: max(len(mine) + 1, self.at_once - len(odd))]
         for again in range(1, RETESTS + 1):
             if self._fits(longest):
                 self.end()
                 self._report(self.round(number, again, chosen))
 
-    def round(self, number: int, again: int, cores: List[int]) -> Record:
-        """Run one round.
+    def round(self, number: int, again: int, cores: List[int]) -> List[Record]:
+        """Run one round. A record for each product of which there are cores:
 
-        The record: number; again (0: first, else which re-test); cores: that gave an answer; operators: how many were
-        compared; digests: {operator: {core: digest}} of those that differ, or did when this round was run before;
-        components: {operator: its own, then those it passes through}; values: {operator: {core: what `_unequal` leaves,
-        or of the job parts of what `Trace.record` gives}}, one core a digest; wrong: {core: names} of operators of
-        `known.py`; died: {core: [reason, at]}; silent: {core: at}.
+        number; again (0: first, else which re-test); product: "" of cores; twice: whether the one GPU of it computed
+        all twice; cores: that gave an answer; operators: how many were compared; digests: {operator: {core: digest}}
+        of those that differ, or did when this round was run before; components: {operator: its own, then those it
+        passes through}; values: {operator: {core: what `_unequal` leaves, or of the job parts of what `Trace.record`
+        gives}}, one core a digest; wrong: {core: names} of operators of `known.py`; died: {core: [reason, at]};
+        silent: {core: at}.
         """
         answers: Dict[int, Record] = {}
         died: Dict[int, List[str]] = {}
@@ -181,28 +184,43 @@ class _Screen:
                     self.end([core])
                 elif core not in answers:
                     silent[core] = worker.at
-        differing = _differing(answers, self.differed.get(number, ()))
-        self.differed.setdefault(number, set()).update(differing)
+        return [
+            {
+                "number": number,
+                "again": again,
+                "product": product,
+                "twice": not self.alone.isdisjoint(mine),
+                **self._compared((number, product), {core: answers[core] for core in mine if core in answers}),
+                "died": {core: died[core] for core in mine if core in died},
+                "silent": {core: silent[core] for core in mine if core in silent},
+            }
+            for product, mine in self.products.items()
+            if not set(cores).isdisjoint(mine)
+        ]
+
+    def _compared(self, place: Tuple[int, str], answers: Dict[int, Record]) -> Record:
+        """What a record says of the answers of a product in a round."""
+        digests = {core: one["digests"] for core, one in answers.items()}
+        digests.update({_second(core): one["second"] for core, one in answers.items() if one["second"]})
+        differing = _differing(digests, self.differed.get(place, ()))
+        self.differed.setdefault(place, set()).update(differing)
         return {
-            "number": number,
-            "again": again,
             "cores": sorted(answers),
             "operators": max((len(one["components"]) for one in answers.values()), default=0),
             "digests": differing,
             "components": _components(answers, differing),
             "values": self._values(differing),
             "wrong": {core: one["wrong"] for core, one in answers.items() if one["wrong"]},
-            "died": died,
-            "silent": silent,
         }
 
     def _ready(self, batch: List[int]) -> None:
         """Workers of these cores, and of no others: as many as there is room for."""
         self.end([core for core in self.workers if core not in batch])
-        serve = partial(rounds.serve, self.request["job"], self.deadly, self.load)
         for core in batch:
             if core not in self.workers:
-                self.workers[core] = Pinned(core, serve, list(self.workers.values()))
+                work = Work(self.request["device"], self.request["job"], self.deadly, core in self.alone)
+                serve = partial(rounds.serve, work, self.load)
+                self.workers[core] = Pinned(self.take[core], serve, list(self.workers.values()))
 
     def _asked(self, command: Record, cores: Iterable[int]) -> Dict[int, Record]:
         """The answers of those cores that give one in time. A worker that dies says why in `reason`."""
@@ -232,7 +250,8 @@ class _Screen:
                 {
                     "screen": {
                         "cores": self.cores,
-                        "machine_cores": os.cpu_count() or len(self.cores),
+                        "products": {name: mine for name, mine in self.products.items() if name},
+                        "machine_cores": self.machine,
                         "at_once": self.at_once,
                         "job": answer["job"],
                         "absent": {**answer["absent"], **self.deadly},
@@ -246,12 +265,13 @@ class _Screen:
         unequal = [(name, digests) for name, digests in differing.items() if len(set(digests.values())) > 1]
         for name, digests in sorted(unequal, key=lambda one: not one[0].startswith((JOB, known.PREFIX)))[:SHOWN]:
             for digest in dict.fromkeys(digests.values()):
-                core = next((core for core in digests if digests[core] == digest and core in self.workers), None)
+                gave = (core for core in digests if digests[core] == digest and _worker(core) in self.workers)
+                core = next(gave, None)
                 if core is not None:
                     wanted.setdefault(core, []).append(name)
         values: Dict[str, Dict[int, Any]] = {}
         for core, names in wanted.items():
-            for one in self._asked({"show": names}, [core]).values():
+            for one in self._asked({"show": names, "second": core < 0}, [_worker(core)]).values():
                 for name, value in one["values"].items():
                     values.setdefault(name, {})[core] = value
         return {name: _unequal(given) for name, given in values.items()}
@@ -265,12 +285,11 @@ class _Screen:
             worker.reap()
 
 
-def _differing(answers: Dict[int, Record], before: Iterable[str]) -> Dict[str, Dict[int, str]]:
+def _differing(given: Dict[int, Dict[str, str]], before: Iterable[str]) -> Dict[str, Dict[int, str]]:
     """The operators in which not all have one digest, or had not before, with the digests."""
-    names = dict.fromkeys(name for one in answers.values() for name in one["digests"])
     found = {}
-    for name in names:
-        digests = {core: one["digests"].get(name, "") for core, one in sorted(answers.items())}
+    for name in dict.fromkeys(name for one in given.values() for name in one):
+        digests = {core: one.get(name, "") for core, one in sorted(given.items())}
         if len(set(digests.values())) > 1 or name in before:
             found[name] = digests
     return found
@@ -305,7 +324,7 @@ def _odd(differing: Dict[str, Dict[int, str]]) -> Set[int]:
     for digests in differing.values():
         given = list(digests.values())
         usual = [digest for digest in given if 2 * given.count(digest) > len(given)][:1]
-        found |= {core for core, digest in digests.items() if digest not in usual}
+        found |= {_worker(core) for core, digest in digests.items() if digest not in usual}
     return found
 
 

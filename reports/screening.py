@@ -1,4 +1,7 @@
-"""The typed model of a screening: what `audit screen` saw of the cores of one machine, for every output format."""
+"""The typed model of a screening: what `audit screen` saw of the cores of one machine, for every output format.
+
+Or of its GPUs (`unit`): what is said of cores then holds of those of one product.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ VERSION = 1
 Mask = Annotated[str, Meta(pattern=r"^(0x[0-9a-f]{1,64})?\Z")]
 
 Verdict = Literal["agrees", "wrong", "disagree", "incomplete"]
+
+Unit = Literal["core", "gpu"]
 
 Kind = Literal["wrong", "intermittent", "suspected", "disagree", "died"]
 
@@ -54,7 +59,7 @@ class Finding(Struct, frozen=True):
     runs: int = 0
     again: int = 0
     retests: int = 0
-    evidence: Literal["", "majority", "known answers", "it changed", "the report", "other results"] = ""
+    evidence: Literal["", "majority", "known answers", "it changed", "the report", "other results", "itself"] = ""
     groups: list[list[int]] = []
     reason: str = ""
     at: str = ""
@@ -69,8 +74,9 @@ class Silent(Struct, frozen=True):
 
 class Screening(Struct, frozen=True):
     """verdict: "agrees": all cores gave the same bits in every whole round. rounds: those that all cores ended;
-    operators: in each of them, the job besides. not_covered: what this says nothing about. reason: why it ended before
-    its end, "" if it did not."""
+    operators: in each of them, the job besides. unit: what `cores` are the numbers of; products: of GPUs, which are
+    alike; one that is alone of its product was compared with itself only. not_covered: what this says nothing about.
+    reason: why it ended before its end, "" if it did not."""
 
     format: str
     version: int
@@ -83,6 +89,8 @@ class Screening(Struct, frozen=True):
     seconds: float
     limit: float
     at_once: int = 0
+    unit: Unit = "core"
+    products: dict[str, list[int]] = {}
     silent: list[Silent] = []
     not_covered: list[str] = []
     reason: str = ""

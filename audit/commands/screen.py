@@ -1,4 +1,4 @@
-"""`audit screen`: do all cores of this machine give the same bits, at the same time and under load?"""
+"""`audit screen`: do all cores of this machine, or its GPUs, give the same bits, at the same time and under load?"""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ MOST_CORES = 4096
 
 def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("screen", help="does every core give the same bits? names one that does not")
+    command.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="cuda: the GPUs in place of the cores; needs PyTorch"
+    )
     command.add_argument(
         "--cores", type=cores, metavar="LIST", help="such as 0-3,8 (default: all that this process may use)"
     )
@@ -38,10 +41,13 @@ def configure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         choices=("auto", "operators", *NAMES),
         default="auto",
         help="auto: numpy's if this Python has it, else python's (default); torch or jax: with its operators; "
-        "operators: no job",
+        "operators: no job; of GPUs auto is torch's",
     )
     command.add_argument(
-        "--at-once", type=_count, metavar="N", help="so many cores at a time (default: as many as free memory holds)"
+        "--at-once",
+        type=_count,
+        metavar="N",
+        help="so many cores or GPUs at a time (default: as many as free memory holds)",
     )
     command.add_argument(
         "--against",

@@ -4,6 +4,9 @@ A core is named where something tells that it is this one: more than half of the
 something else than is right where that is known; or its bits changed while those of the others did not; or an earlier
 report has what another core gave. Where nothing does, as of two cores that keep disagreeing, both are told and neither
 is named.
+
+The same holds of the GPUs of one product. A GPU that is alone of its product is held against itself: it computed every
+round twice, and the second results stand under the complement of its number.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from msgspec import Struct
 
 from reports.screening import Differing, Finding, Kind
 
-Evidence = Literal["", "majority", "known answers", "it changed", "the report", "other results"]
+Evidence = Literal["", "majority", "known answers", "it changed", "the report", "other results", "itself"]
 
 JOB = "job "
 
@@ -51,6 +54,8 @@ class Round(Struct, frozen=True):
     again: int
     cores: list[int]
     operators: int
+    product: str = ""
+    twice: bool = False
     digests: dict[str, dict[int, str]] = {}
     components: dict[str, list[str]] = {}
     values: dict[str, dict[int, Given | None]] = {}
@@ -72,18 +77,28 @@ class _Odd(NamedTuple):
 def findings(runs: Sequence[Round], report: Mapping[str, str] | None = None) -> list[Finding]:
     """What is wrong, the gravest first. runs: rounds and re-tests in the order in which they were run; report: digests
     of an earlier report, which has the inputs of round 0."""
-    odd, contested = _judged(runs, report or {})
-    found = [_named(runs, core, [one for one in odd if one.core == core]) for core in sorted({one.core for one in odd})]
-    found += [_died(runs, core) for core in sorted({core for run in runs for core in run.died})]
-    if contested:
-        found.append(_disagreement(runs, contested))
+    found: list[Finding] = []
+    for product in dict.fromkeys(run.product for run in runs):
+        found += _of_product([run for run in runs if run.product == product], report or {})
     order: tuple[Kind, ...] = ("wrong", "disagree", "died", "suspected", "intermittent")
     return sorted(found, key=lambda one: (order.index(one.kind), -one.unlike, one.cores))
 
 
 def whole(runs: Sequence[Round]) -> int:
     """How many rounds all cores ended that did not die."""
-    return sum(not run.again and not run.silent and len(run.cores) > 1 for run in runs)
+    first = [run for run in runs if not run.again]
+    broken = {run.number for run in first if run.silent or len(run.cores) * (1 + run.twice) < 2}
+    return len({run.number for run in first} - broken)
+
+
+def _of_product(runs: Sequence[Round], report: Mapping[str, str]) -> list[Finding]:
+    odd, contested = ([*_changed(runs)], []) if runs[0].twice else _judged(runs, report)
+    named = sorted({one.core for one in odd})
+    found = [_named(runs, core, [one for one in odd if one.core == core]) for core in named]
+    found += [_died(runs, core) for core in sorted({core for run in runs for core in run.died})]
+    if contested:
+        found.append(_disagreement(runs, contested))
+    return found
 
 
 # Who is odd
@@ -157,6 +172,18 @@ def _majority(digests: Iterable[str]) -> str:
     return next((digest for digest, times in counted.items() if 2 * times > counted.total()), "")
 
 
+def _changed(runs: Sequence[Round]) -> Iterator[_Odd]:
+    """Where the GPU that computed all twice gave two results; of these the rarer is the odd one, or the later."""
+    for place, run in enumerate(runs):
+        for name, digests in run.digests.items():
+            same = [other.digests[name] for other in runs if other.number == run.number and name in other.digests]
+            gave = [digest for other in same for digest in other.values()]
+            for core in run.cores:
+                first, second = digests.get(core, ""), digests.get(~core, "")
+                if first != second:
+                    yield _Odd(place, core, name, max((first, second), key=gave.count), "itself")
+
+
 # What is said of it
 
 
@@ -168,7 +195,10 @@ def _named(runs: Sequence[Round], core: int, odd: list[_Odd]) -> Finding:
         if _retest(runs[places[0]], runs[place]) and _took(runs[place], core)
     ]
     again = sum(place in places for place in retests)
+    evidence = next(one.evidence for one in odd if one.run == places[0])
     kind: Kind = "wrong" if again else "intermittent" if retests else "suspected"
+    if evidence == "itself":
+        kind = "intermittent"  # how often it comes again: it is no other bits always
     names = dict.fromkeys(one.operator for one in sorted(odd, key=lambda one: (one.run, one.operator)))
     return Finding(
         kind,
@@ -178,7 +208,7 @@ def _named(runs: Sequence[Round], core: int, odd: list[_Odd]) -> Finding:
         runs=sum(_took(run, core) for run in runs),
         again=again,
         retests=len(retests),
-        evidence=next(one.evidence for one in odd if one.run == places[0]),
+        evidence=evidence,
     )
 
 
@@ -260,7 +290,8 @@ def _differing(runs: Sequence[Round], odd: list[_Odd]) -> Differing:
 
 
 def _digest(runs: Sequence[Round], one: _Odd) -> str:
-    return runs[one.run].digests[one.operator].get(one.core, "")
+    digests = runs[one.run].digests[one.operator]
+    return next((digests[core] for core in (one.core, ~one.core) if digests.get(core, one.right) != one.right), "")
 
 
 def _values(run: Round, name: str, digest: str) -> Given | None:

@@ -279,7 +279,16 @@ def seen(runs: list[Round], count: int, reason: str = "", **more: Any) -> Screen
     told.rounds, told.reason = runs, reason
     told.about = {"cores": [*range(count)], "machine_cores": count, "at_once": count, "job": "numpy", "absent": {}}
     options = screening.argparse.Namespace(
-        limit=50.0, python=None, via=None, job="auto", cores=None, seed=0, rounds=None, against=None, **more
+        limit=50.0,
+        device="cpu",
+        python=None,
+        via=None,
+        job="auto",
+        cores=None,
+        seed=0,
+        rounds=None,
+        against=None,
+        **more,
     )
     return screening._screening(told, options, 45.04, {})
 

@@ -13,7 +13,7 @@ import numpy
 import pytest
 
 from audit.targets.prefix import PrefixTarget
-from probes import battery, digest, inputs, known, screen, sketch
+from probes import battery, digest, inputs, known, screen, sketch, units
 from probes.environment.limits import ranges
 from probes.operators import libm, python
 from probes.session import Record
@@ -33,7 +33,15 @@ def seen(operator: Any) -> Record:
 
 def asked(**changes: Any) -> list[Record]:
     """The records of a real child."""
-    request = {"work": "screen", "cores": None, "rounds": 1, "first": 0, "job": "operators", "seconds": 30.0}
+    request = {
+        "work": "screen",
+        "device": "cpu",
+        "cores": None,
+        "rounds": 1,
+        "first": 0,
+        "job": "operators",
+        "seconds": 30.0,
+    }
     return list(PrefixTarget([], sys.executable).launch({**request, "at_once": None, **changes}))
 
 
@@ -132,16 +140,16 @@ def test_a_system_that_cannot_pin_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     """As macOS and Windows are."""
     monkeypatch.delattr(os, "sched_setaffinity")
     records: list[Record] = []
-    screen.run({"cores": None}, records.append, lambda name, emit: True)
+    screen.run({"device": "cpu", "cores": None, "seconds": 1.0}, records.append, lambda name, emit: True)
     assert of("refused", records) == ["this system cannot pin a process to a core; audit screen needs Linux"]
 
 
 def test_cores_of_several_kinds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a telephone: the small ones would be called wrong."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})
-    monkeypatch.setattr(screen, "text", lambda path: "small" if "cpu3" in path else "large")
+    monkeypatch.setattr(units, "text", lambda path: "small" if "cpu3" in path else "large")
     records: list[Record] = []
-    screen.run({"cores": None}, records.append, lambda name, emit: True)
+    screen.run({"device": "cpu", "cores": None, "seconds": 1.0}, records.append, lambda name, emit: True)
     (words,) = of("refused", records)
     assert words.startswith("cores 0-2 and 3 are of different kinds, ")
     assert words.endswith("name one with --cores")
@@ -150,7 +158,15 @@ def test_cores_of_several_kinds_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_operator_that_kills_every_process_is_left_out(tmp_path: Path) -> None:
     """Of a broken library, or under an emulator: no core's fault."""
     (tmp_path / "sitecustomize.py").write_text("import math, os\nmath.gamma = lambda x: os.abort()\n")
-    request = {"work": "screen", "cores": None, "rounds": 1, "first": 0, "job": "operators", "seconds": 30.0}
+    request = {
+        "work": "screen",
+        "device": "cpu",
+        "cores": None,
+        "rounds": 1,
+        "first": 0,
+        "job": "operators",
+        "seconds": 30.0,
+    }
     target = PrefixTarget(["env", f"PYTHONPATH={tmp_path}"], sys.executable)
     records = list(target.launch({**request, "at_once": None}))
     (about,) = of("screen", records)

@@ -1,4 +1,4 @@
-"""The page of `audit screen`: do the cores agree, which one does not, in what, and what was not covered."""
+"""The page of `audit screen`: do the cores, or the GPUs, agree, which does not, in what, and what was not covered."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ _VERDICTS = {
     "suspected": ("IS SUSPECTED", "ARE SUSPECTED"),
 }
 
+_UNITS = {"core": "core", "gpu": "GPU"}
+
 _EVIDENCE = {
-    "majority": "more than half of the cores agree on others",
+    "majority": "more than half of the {}s agree on others",
     "known answers": "what it gave is not right where the right answer is known",
-    "it changed": "it gave two results for the same inputs, and the other core one",
-    "the report": "an earlier report has what the other core gave",
+    "it changed": "it gave two results for the same inputs, and the other {} one",
+    "the report": "an earlier report has what the other {} gave",
     "other results": "it is wrong in other results, and the others are not",
+    "itself": "it gave two results for the same inputs",
 }
 
 
@@ -37,7 +40,7 @@ def screen_page(found: Screening, all: bool = False) -> Page:
         _first(found),
         [
             section(*(block for one in found.findings for block in _finding(found, one, all))),
-            section(_means(found), _silent(found), _measured(found), _not_covered(found)),
+            section(_means(found), _silent(found), _measured(found), _products(found), _not_covered(found)),
         ],
         _closing(found),
         found.next if not found.next or found.next.startswith("Next") else f"Next:  {found.next}",
@@ -54,15 +57,26 @@ def first_line(found: Screening) -> tuple[str, str]:
     if found.findings:
         return _accused(found)
     if found.verdict == "agrees":
-        return "AGREES.", f"{count(len(found.cores), 'core')} gave the same bits in {_rounds(found)}."
+        return "AGREES.", _agreeing(found)
     if found.silent and found.rounds:
         silent = [one.core for one in found.silent]
-        return "INCOMPLETE.", f"No answer from {_noun(silent)} {cores(silent)}, after {_rounds(found)}."
+        return "INCOMPLETE.", f"No answer from {_named(found, silent)}, after {_rounds(found)}."
     if found.reason and found.rounds:
         return "INCOMPLETE.", f"It ended early, after {_rounds(found)}: {found.reason}."
-    if len(found.cores) == 1:
+    if len(found.cores) == 1 and found.unit == "core":
         return "INCOMPLETE.", f"There is core {found.cores[0]} and no other to compare it with."
-    return "INCOMPLETE.", f"The limit of {seconds(found.limit)} was reached before one whole round on all cores."
+    unit = _UNITS[found.unit]
+    return "INCOMPLETE.", f"The limit of {seconds(found.limit)} was reached before one whole round on all {unit}s."
+
+
+def _agreeing(found: Screening) -> str:
+    """What agreed with what: of GPUs only those of one product can."""
+    if len(found.products) > 1:
+        return f"{_counted(found)} gave, each product for itself, the same bits in {_rounds(found)}."
+    if found.products and len(found.cores) == 1:
+        alone = f"{_named(found, found.cores)}, which has no other to be compared with,"
+        return f"{alone} gave the same bits twice in {_rounds(found)}."
+    return f"{_counted(found)} gave the same bits in {_rounds(found)}."
 
 
 def short(found: Screening) -> str:
@@ -81,7 +95,7 @@ def short(found: Screening) -> str:
         )
     named = sorted({core for other in found.findings if other.kind == one.kind for core in other.cores})
     again = f"again in {one.again} of {one.retests} re-tests" if one.retests else "not re-tested"
-    return f"{one.kind.upper()} {_noun(named)} {cores(named)}: {said}, {again}"
+    return f"{one.kind.upper()} {_named(found, named)}: {said}, {again}"
 
 
 def _first(found: Screening) -> tuple[Tone, str, str]:
@@ -94,7 +108,7 @@ def _accused(found: Screening) -> tuple[str, str]:
     one = found.findings[0]
     alike = [other for other in found.findings if other.kind == one.kind]
     named = sorted({core for other in alike for core in other.cores})
-    which = f"{_noun(named).upper()} {cores(named)}"
+    which = _shouted(_named(found, named))
     more = (
         f" And {count(len(found.findings) - len(alike), 'more finding')}." if len(found.findings) > len(alike) else ""
     )
@@ -102,7 +116,7 @@ def _accused(found: Screening) -> tuple[str, str]:
         return f"{which} DIED.", f"Its process ended during {one.at}: {one.reason}; {_again(one)}.{more}"
     if one.kind == "disagree":
         pair = len(named) == 2
-        which = f"CORES {named[0]} AND {named[1]}" if pair else which
+        which = _shouted(f"{_UNITS[found.unit]}s {named[0]} AND {named[1]}") if pair else which
         says = (
             "one of them is wrong, and nothing tells which" if pair else "no bits are those of more than half of them"
         )
@@ -110,8 +124,21 @@ def _accused(found: Screening) -> tuple[str, str]:
     return f"{which} {_VERDICTS[one.kind][len(named) > 1]}.", f"{_what(one)}; {_again(one)}.{more}"
 
 
-def _noun(named: Sequence[object]) -> str:
-    return "core" if len(named) == 1 else "cores"
+def _named(found: Screening, numbers: Sequence[int]) -> str:
+    """ "core 3", "GPUs 0-3,8"."""
+    return f"{_UNITS[found.unit]}{'' if len(numbers) == 1 else 's'} {cores(numbers)}"
+
+
+def _counted(found: Screening) -> str:
+    return count(len(found.cores), _UNITS[found.unit])
+
+
+def _shouted(name: str) -> str:
+    return name if name.startswith("GPU") else name.upper()
+
+
+def _capital(name: str) -> str:
+    return name[0].upper() + name[1:]
 
 
 def _what(one: Finding) -> str:
@@ -144,18 +171,18 @@ def _rounds(found: Screening) -> str:
 
 
 def _finding(found: Screening, one: Finding, all: bool) -> list[Block]:
-    label = cut(f"Core {cores(one.cores)}", LABEL)
+    unit = _UNITS[found.unit]
+    label = cut(_capital(f"{unit} {cores(one.cores)}"), LABEL)
     if one.kind == "died":
         said = f"its process died in {one.unlike} of {count(one.runs, 'run')}, first during {one.at}: {one.reason}"
         return [sentence(label, said, weight=8)]
     if one.kind == "disagree":
-        groups = joined(f"{_noun(group)} {cores(group)}" for group in one.groups)
+        groups = joined(_named(found, group) for group in one.groups)
         said = f"{groups} in {one.unlike} of {count(one.runs, 'run')}; {_again(one)}"
         label = "Disagree"
     else:
-        said = (
-            f"other bits in {one.unlike} of {count(one.runs, 'run')}; {_again(one)}: {_EVIDENCE.get(one.evidence, '')}"
-        )
+        why = _EVIDENCE.get(one.evidence, "").format(unit)
+        said = f"other bits in {one.unlike} of {count(one.runs, 'run')}; {_again(one)}: {why}"
     shown = one.operators if all else one.operators[:MOST]
     rows = tuple(Row(_row(each)) for each in shown)
     header = ("operator", "bits that differ", "elements", "runs")
@@ -172,13 +199,17 @@ def _means(found: Screening) -> Block | None:
     named = sorted({core for one in found.findings if one.kind != "disagree" for core in one.cores})
     if not found.findings:
         return None
-    which = f"{_noun(named)} {cores(named)}" if named else "one of these cores"
-    said = f"what {which} computed may be wrong; the kernel's log may have machine checks of it"
+    which = _named(found, named) if named else f"one of these {_UNITS[found.unit]}s"
+    traces = {"core": "machine checks", "gpu": "errors (Xid)"}[found.unit]
+    said = f"what {which} computed may be wrong; the kernel's log may have {traces} of it"
     return sentence("Means", said, weight=6)
 
 
 def _silent(found: Screening) -> Block:
-    rows = [Row((f"core {one.core}", f"no answer before the limit; last seen at {one.at}")) for one in found.silent]
+    rows = [
+        Row((f"{_UNITS[found.unit]} {one.core}", f"no answer before the limit; last seen at {one.at}"))
+        for one in found.silent
+    ]
     return Block("Silent", tuple(rows), least=min(3, len(rows)), weight=8)
 
 
@@ -187,9 +218,18 @@ def _measured(found: Screening) -> Block | None:
         return None
     turns = f"{found.at_once} at a time" if 0 < found.at_once < len(found.cores) else "all at the same time"
     how = f", {turns}, each by a process of its own" if len(found.cores) > 1 else ""
-    said = f"{_noun(found.cores)} {cores(found.cores)}{how}; {seconds(found.seconds)}"
+    said = f"{_named(found, found.cores)}{how}; {seconds(found.seconds)}"
     rows = [Row((said,)), *([Row((f"{_rounds(found)}, by all of them",))] if found.exit else [])]
     return Block("Measured", tuple(rows), weight=7)
+
+
+def _products(found: Screening) -> Block:
+    """Which GPUs were compared with each other, and which with nothing."""
+    rows = []
+    for name, mine in found.products.items():
+        how = "compared with each other" if len(mine) > 1 else "compared with itself only: no other is there"
+        rows.append(Row((name, f"{_named(found, mine)}, {how}")))
+    return Block("Products", tuple(rows), least=min(3, len(rows)), weight=8)
 
 
 def _not_covered(found: Screening) -> Block:
@@ -197,7 +237,9 @@ def _not_covered(found: Screening) -> Block:
 
 
 def _closing(found: Screening) -> str:
-    why = {0: "cores agree", 1: "a core gave other bits", 3: "incomplete"}.get(found.exit, "")
+    unit = _UNITS[found.unit]
+    agree = f"the {unit} agrees with itself" if found.products and len(found.cores) == 1 else f"{unit}s agree"
+    why = {0: agree, 1: f"a {unit} gave other bits", 3: "incomplete"}.get(found.exit, "")
     if found.exit == 1 and found.findings and found.findings[0].kind == "died":
-        why = "a core's process died"
+        why = f"a {unit}'s process died"
     return f"Exit {found.exit} ({why})"
