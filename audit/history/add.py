@@ -16,7 +16,7 @@ import msgspec
 from audit import inputs, reading
 from audit.commands.history import DATABASE
 from audit.compare.side import Block, Outline, block
-from audit.errors import INCOMPLETE, SAME
+from audit.errors import INCOMPLETE, SAME, AuditError
 from audit.history import store
 from reports.catalogue import catalogue
 from reports.history import ADDED, VERSION, Added
@@ -28,11 +28,14 @@ _AHEAD = 86400
 def add(names: list[str], path: str, allow_edited: bool, notify: reading.Notify, now: float | None = None) -> Added:
     """Add reports, or folders of them. now: seconds since the epoch (None: now).
 
-    All reports are read before anything is written. Raises AuditError for a file that was named and cannot be used.
+    All reports are read before anything is written. Raises AuditError for a file that was named and cannot be used, and
+    where none can be.
     """
     adding = int(time.time() if now is None else now)
     loaded, left_out = inputs.every(names, allow_edited, notify)
     found = [_record(side.outline, file, adding) for file, sides in loaded for side in sides]
+    if not found:  # nothing is begun, and no file is left behind
+        raise AuditError(f"{names[0]}: none of its {len(left_out)} files can be used; the first: {left_out[0].reason}")
     new, known, older = store.add(path, found)
     following = "audit history" if path == DATABASE else f"audit history --db {shlex.quote(path)}"
     return Added(

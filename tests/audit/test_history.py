@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -526,19 +527,26 @@ store.add({str(path)!r}, records())
     assert sorted(one.name for one in tmp_path.iterdir()) == ["h.sqlite"]
 
 
-def test_a_second_signal_does_not_say_that_nothing_was_written(tmp_path: Path, days: Path) -> None:
-    """Ctrl-C while reports are read: nothing is stored, and that is said."""
+@pytest.mark.parametrize("seconds", [0.2, 0.3])
+def test_a_signal_while_reports_are_read_stores_nothing_or_came_too_late(
+    tmp_path: Path, days: Path, seconds: float
+) -> None:
+    """Either nothing is stored, and that is said; or all of it is."""
     command = [sys.executable, "-m", "audit", "history", "add", *[str(days / f"day{n}") for n in (1, 2, 3, 4)]]
     process = subprocess.Popen(
         command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(0.3)
-    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    process.send_signal(signal.SIGINT)  # to one that has ended it is not sent
     _, errors = process.communicate(timeout=30)
     if process.returncode == 2:
         assert "interrupted" in errors
         assert list(tmp_path.iterdir()) == []
+    else:
+        assert process.returncode == 0, errors
+        with store.reading(str(tmp_path / "audit-history.sqlite")) as opened:
+            assert opened.entries()
 
 
 def test_the_file_stays_small(tmp_path: Path) -> None:
@@ -581,3 +589,11 @@ def test_the_day_of_adding_stands_for_a_time_that_is_none(tmp_path: Path, days: 
         assert [one.at for one in opened.entries()] == [NOON]
     again = add([str(days / "day4" / "gpu001.json")], path, False, lambda *_: None, now=NOON + 86400 * 9)
     assert (again.new, again.known) == (0, 1)
+
+
+def test_where_no_report_can_be_used_no_history_is_begun(tmp_path: Path) -> None:
+    (tmp_path / "n").mkdir()
+    (tmp_path / "n" / "n1.json").write_text('{"format": "audit-rep')
+    with pytest.raises(AuditError, match="none of its 1 files can be used; the first: not JSON, or cut short"):
+        add([str(tmp_path / "n")], str(tmp_path / "h.sqlite"), False, lambda *_: None)
+    assert os.listdir(tmp_path) == ["n"]
