@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from audit.commands.options import add_rendering, color, deliver
 from audit.errors import AuditError
+from probes import interrupts
 
 if TYPE_CHECKING:
     from reports.history import Added, History
@@ -78,6 +79,7 @@ def _added(options: argparse.Namespace) -> Added:
     for option in ("fact", "since"):
         if getattr(options, option):
             raise AuditError(f"--{option} is not for add; afterwards: audit history --{option} ...")
+    interrupts.hold()  # signals are taken up while reports are read; once they are stored it is too late
     with Progress(options.quiet) as progress:
         return add(options.words[1:], options.db, options.allow_edited, progress.notify)
 

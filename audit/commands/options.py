@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from audit.errors import AuditError
+from probes import interrupts
 from probes.session import SECONDS_WITHOUT_PROGRESS
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def deliver(text: str, options: argparse.Namespace, inputs: Sequence[str] = ()) 
     """Write a rendering where the options say. Raises AuditError if that file cannot be written, or is an input."""
     if options.output:
         refuse_inputs(options.output, inputs, "-o ")
+        interrupts.hold()  # what comes after the file is written comes too late to be told that nothing was
         write(options.output, text)
     elif not options.quiet and sys.stdout is not None:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")

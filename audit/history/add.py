@@ -18,6 +18,7 @@ from audit.commands.history import DATABASE
 from audit.compare.side import Block, Outline, block
 from audit.errors import INCOMPLETE, SAME, AuditError
 from audit.history import store
+from probes import interrupts
 from reports.catalogue import catalogue
 from reports.history import ADDED, VERSION, Added
 
@@ -32,8 +33,9 @@ def add(names: list[str], path: str, allow_edited: bool, notify: reading.Notify,
     where none can be.
     """
     adding = int(time.time() if now is None else now)
-    loaded, left_out = inputs.every(names, allow_edited, notify)
-    found = [_record(side.outline, file, adding) for file, sides in loaded for side in sides]
+    with interrupts.allowed():
+        loaded, left_out = inputs.every(names, allow_edited, notify)
+        found = [_record(side.outline, file, adding) for file, sides in loaded for side in sides]
     if not found:  # nothing is begun, and no file is left behind
         raise AuditError(f"{names[0]}: none of its {len(left_out)} files can be used; the first: {left_out[0].reason}")
     new, known, older = store.add(path, found)

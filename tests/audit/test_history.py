@@ -549,6 +549,34 @@ def test_a_signal_while_reports_are_read_stores_nothing_or_came_too_late(
             assert opened.entries()
 
 
+def test_a_signal_after_reports_are_stored_is_not_told_as_if_nothing_were(tmp_path: Path, days: Path) -> None:
+    code = f"""
+import os, signal, sys
+from probes import interrupts
+interrupts.install()
+from audit import __main__
+from audit.history import store
+add = store.add
+def signalled(*arguments):
+    try:
+        return add(*arguments)
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+store.add = signalled
+sys.argv[1:] = ["history", "add", {str(days / "day1")!r}]
+sys.exit(__main__.main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "audit-history.sqlite" in done.stdout
+
+
 def test_the_file_stays_small(tmp_path: Path) -> None:
     """A node that does not change costs a row a report; what a hundred nodes have in common is there once."""
     path = tmp_path / "h.sqlite"
