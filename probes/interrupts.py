@@ -1,6 +1,6 @@
 """Ctrl-C, a scheduler's time limit, a closed terminal: they end work where it can be left, and never tear an ending.
 
-A signal raises KeyboardInterrupt, but waits in `held` and after `hold`: there a child is being started or ended, a
+A signal raises `Interrupted`, but waits in `held` and after `hold`: there a child is being started or ended, a
 file written, a report made of what was measured. `allowed`, inside, is for what can take long. Signals that come close
 together are one wish: two quick presses of Ctrl-C must not kill the tidying up that the first one began.
 """
@@ -14,6 +14,12 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU")
 
 ONE_WISH = 2.0
 """Seconds in which further signals add nothing to the first. Ending a child takes at most about as long."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal came. Of a plain KeyboardInterrupt that passes through `exec` of a text, as dataclasses and namedtuples
+    use, CPython remembers at its end that there was one, and dies of SIGINT although it was handled (pythonrun.c,
+    run_eval_code_obj)."""
 
 
 class _State:
@@ -100,7 +106,7 @@ def held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def allowed() -> Iterator[None]:
-    """Signals raise KeyboardInterrupt in this block; one that waits does so at its beginning."""
+    """Signals raise `Interrupted` in this block; one that waits does so at its beginning."""
     before = _state.holding
     try:
         _state.holding = False
@@ -122,10 +128,10 @@ def _taken(number: int, frame: object) -> None:
     if _state.holding:
         _state.waiting = True
     else:
-        raise KeyboardInterrupt
+        raise Interrupted
 
 
 def _raise_waiting() -> None:
     if _state.waiting:
         _state.waiting = False
-        raise KeyboardInterrupt
+        raise Interrupted

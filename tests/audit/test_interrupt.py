@@ -20,6 +20,7 @@ from audit.targets import bundle
 from reports import codec
 from reports.report import Target
 
+ROOT = Path(__file__).parents[2]
 INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 HALTING = """
@@ -298,3 +299,19 @@ def test_no_signal_tears_the_import_of_a_reports_types(command: list[str]) -> No
     assert (done.returncode, said.startswith("audit ")) == (2, True), done.stderr
     assert len(imported) == 4
     assert all(line.endswith(" held") for line in imported), imported
+
+
+def test_a_signal_while_a_dataclass_is_made_gives_the_status_as_any_other(tmp_path: Path) -> None:
+    """CPython remembers a plain KeyboardInterrupt there, and would die of SIGINT at its end."""
+    (tmp_path / "interrupted.py").write_text("""
+import os, signal, sys
+from probes import interrupts
+interrupts.install()
+try:
+    exec("os.kill(os.getpid(), signal.SIGINT)")
+except KeyboardInterrupt:
+    sys.exit(2)
+""")
+    paths = os.pathsep.join([str(ROOT), str(tmp_path)])
+    done = subprocess.run([sys.executable, "-m", "interrupted"], env={**os.environ, "PYTHONPATH": paths})
+    assert done.returncode == 2
