@@ -81,7 +81,7 @@ def test_the_bits_of_another_machine_and_again_by_what_is_printed(
     assert words[0] == "env"
     again = str(tmp_path / "again.json")
     variables = dict(word.split("=", 1) for word in words[1 : words.index("audit")])
-    audit("run", "--quiet", "-o", again, "--python", sys.executable, **variables)
+    audit("run", "--quiet", "--repeat", "1", "-o", again, "--python", sys.executable, **variables)
     done = audit(
         "diff", "--fail-on", "results", str(MACHINES / f"{name}.json.gz"), again, "--format", "json", status=status
     )
@@ -103,7 +103,8 @@ def test_an_emulated_cpu_that_was_never_recorded(tmp_path: Path) -> None:
     tree = json.loads((tmp_path / "proof.json").read_text())
     assert tree["reproduced"] is True
     assert tree["settings"]["OPENBLAS_CORETYPE"] == "Sandybridge"
-    audit("run", "--quiet", "--job", "numpy", "-o", again, "--python", sys.executable, **tree["settings"])
+    audit("run", "--quiet", "--job", "numpy", "--repeat", "1", "-o", again, "--python", sys.executable,
+          **tree["settings"])  # fmt: skip
     audit("diff", "--fail-on", "results", there, again)
 
 
@@ -126,7 +127,7 @@ def test_a_floating_point_mode_is_reproduced_by_a_call(tmp_path: Path) -> None:
 def test_the_proof_stands_beside_the_comparison(tmp_path: Path) -> None:
     reproduced(THREADS, tmp_path)
     here = str(tmp_path / "here.json")
-    audit("run", "--quiet", "-o", here, "--label", "here", "--python", sys.executable)
+    audit("run", "--quiet", "--repeat", "1", "-o", here, "--label", "here", "--python", sys.executable)
     there = str(MACHINES / f"{THREADS}.json.gz")
     before = audit("diff", there, here, status=1).stdout
     after = audit("diff", there, here, "--proof", str(tmp_path / "proof.json"), status=1).stdout
