@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import groupby
+
+from msgspec.structs import replace
 
 from ...comparison import Comparison, Course, FirstDivergence, Followed, JobResult, Kept, Ulp
 from ...programs import called

@@ -8,8 +8,10 @@ text into pages, writers escape every text of a page (`escape.py`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .picture import Picture
 
@@ -28,8 +30,7 @@ class Term(str):
     __slots__ = ()
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Struct, frozen=True):
     """One row of a table. mark: what stands in the label column, such as "(root)". more: what else can be said of it,
     by label, where a page can be unfolded. below: it says more of the row above."""
 
@@ -39,8 +40,7 @@ class Row:
     below: bool = False
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(Struct, frozen=True):
     """A label and the rows that stand beside it. A single row with one cell is a plain sentence.
 
     left_out: how many rows are not shown. least: rows that stay when a page must become shorter; with `least` 0 the
@@ -57,8 +57,7 @@ class Block:
     picture: Picture | None = None
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(Struct, frozen=True):
     """Blocks that belong together; a blank line stands before each section. title: a heading, or "". folded: it is for
     who wants all of it, where a page can be unfolded."""
 
@@ -67,8 +66,7 @@ class Section:
     folded: bool = False
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(Struct, frozen=True):
     """verdict: the first words ("DIFFERENT RESULTS."). answer: the rest of the first line. closing: the line before
     the last. next: the last line, the next command. shortened: rows were left out; compact: blank lines too.
     subject: what it is about, as a title."""

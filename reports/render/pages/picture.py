@@ -5,19 +5,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(Struct, frozen=True):
     """A box of a chain: a first line, and what stands below it, each from a line of its own."""
 
     title: str
     below: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(Struct, frozen=True):
     """A level of a chain. to: for each node the positions of those that it leads to in the next level."""
 
     title: str
@@ -25,16 +23,14 @@ class Link:
     to: tuple[tuple[int, ...], ...] = ()
 
 
-@dataclass(frozen=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """How one thing leads to the next, from left to right. name: in one sentence, for who cannot see it."""
 
     name: str
     links: tuple[Link, ...]
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(Struct, frozen=True):
     """y: None where it was not measured; 0 has a place of its own below a logarithmic scale. said: on hover."""
 
     x: float
@@ -42,14 +38,12 @@ class Point:
     said: str
 
 
-@dataclass(frozen=True)
-class Series:
+class Series(Struct, frozen=True):
     name: str
     points: tuple[Point, ...]
 
 
-@dataclass(frozen=True)
-class Curves:
+class Curves(Struct, frozen=True):
     """Numbers over an axis. y is logarithmic where `log`, and then `zero` says what 0 means; x is, by log(1 + x), where
     `log_x`. bars: each number stands alone. mark: where something happened, and what."""
 
@@ -64,8 +58,7 @@ class Curves:
     mark: tuple[float, str] | None = None
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(Struct, frozen=True):
     """What a character of a grid's cells means. tone: 0 is quiet, 1 and up are colours, -1 leaves the cell empty.
     calm: of a colour that may fill a whole picture."""
 
@@ -75,8 +68,7 @@ class Key:
     calm: bool = False
 
 
-@dataclass(frozen=True)
-class Band:
+class Band(Struct, frozen=True):
     """Rows of a grid that belong together. title: above them; columns: names of its columns, where they are its own."""
 
     title: str
@@ -84,8 +76,7 @@ class Band:
     columns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Grid:
+class Grid(Struct, frozen=True):
     """Rows of cells, one character each: (name, cells). every: what lies between two columns where they are numbers.
 
     mark: row (over all bands) and column of the cell where something happened, and what.
@@ -99,8 +90,7 @@ class Grid:
     mark: tuple[int, int, str] | None = None
 
 
-@dataclass(frozen=True)
-class Tiles:
+class Tiles(Struct, frozen=True):
     """Many small things, each agreeing or not: for each group a title and (name, character, said)."""
 
     name: str
@@ -108,8 +98,7 @@ class Tiles:
     keys: tuple[Key, ...]
 
 
-@dataclass(frozen=True)
-class Matrix:
+class Matrix(Struct, frozen=True):
     """Every pair of `labels`: a share from 0 to 1, and what it is in words; None where nothing could be compared."""
 
     name: str

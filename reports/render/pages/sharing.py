@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ...catalogue import catalogue
 from ...programs import is_program
@@ -40,8 +41,7 @@ _DEFAULT_LABEL = re.compile("machine-[0-9a-f]{6}")
 _FOLDER = re.compile(r"(?<![\w.>~/])(?:~|/(?!proc/|sys/|dev/|etc/|usr/|lib\w*/|bin/|var/lib/|run/)[^\s/]+)/|\b[A-Z]:\\")
 
 
-@dataclass(frozen=True)
-class Sharing:
+class Sharing(Struct, frozen=True):
     """What a report holds, over all its targets.
 
     program: a person's own program was recorded. kinds: what it says, by what it is about. variables, packages: value
