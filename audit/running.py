@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import os
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 from audit import verdict
@@ -17,10 +18,10 @@ from audit.own import asked as asked_program
 from audit.progress import Progress
 from audit.targets.asked import INTERRUPTED, Asked, asked
 from audit.targets.report import report
+from audit.targets.target import Target
 from probes import assemble, interrupts, orphans, session, streams
 from reports import render
 from reports.render.escape import visible
-from reports.render.pages.run import RunSummary
 
 NOT_THERE = "program: COMMAND cannot be started there"
 """Why a target lacks it, for a report: what a person typed is not in it."""
@@ -33,14 +34,17 @@ def run(options: argparse.Namespace) -> int:
     path = path if options.output else _free(path)
     wanted = _wanted(options)
     refuse_unwritable(path, "-o", make=(options.output or "").endswith("/"))
-    with interrupts.allowed():
-        targets = asked(options)
-    if wanted.program and all(one.missing for one in targets):
-        raise TargetError(f"cannot start {wanted.program.command[0]}: {targets[0].missing}")
-    parts = _capture(targets, wanted, options)
+    with orphans.ended(), contextlib.ExitStack() as closed:
+        with interrupts.allowed():
+            targets = asked(options, _ahead(wanted, closed))
+        if wanted.program and all(one.missing for one in targets):
+            raise TargetError(f"cannot start {wanted.program.command[0]}: {targets[0].missing}")
+        parts = _capture(targets, wanted, options)
     tree, found = report(label, parts, ", ".join(one.target.words for one in targets))
     size = write(path, assemble.to_text(tree), "-o")
     if not options.quiet and not _is_standard_output(path):
+        from reports.render.pages.run import RunSummary
+
         warnings = [warning for one in targets for warning in one.warnings]
         interpreter = targets[0].python if len(targets) == 1 else ""
         following = _next(path, parts, wanted.program, options)
@@ -66,6 +70,19 @@ def _wanted(options: argparse.Namespace) -> session.Plan:
     )
 
 
+def _ahead(wanted: session.Plan, closed: contextlib.ExitStack) -> Callable[[Target], None]:
+    """What is done to a target whose turn comes later: it is told its first request, which it may answer by then."""
+
+    def ahead(target: Target) -> None:
+        if wanted.battery or wanted.jobs != () or wanted.program:
+            return  # what computes for long has the machine to itself
+        closed.callback(target.close)
+        with interrupts.held():
+            target.prepare(session.request(wanted, "facts"))
+
+    return ahead
+
+
 def _capture(targets: list[Asked], wanted: session.Plan, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure one target after the other; nothing that was started runs on afterwards.
 
@@ -73,14 +90,14 @@ def _capture(targets: list[Asked], wanted: session.Plan, options: argparse.Names
     """
     keeping = wanted.partial or wanted.program is not None
     parts: list[dict[str, Any]] = []
-    facts_only = not wanted.battery and wanted.jobs == ()  # what computes for long has the machine to itself
-    with Progress(options.quiet, patience=0) as progress, orphans.ended(), contextlib.ExitStack() as closed:
+    with Progress(options.quiet, patience=0) as progress, contextlib.ExitStack() as closed:
+        ahead = _ahead(wanted, closed)
         for one in targets:
             one.target.outlet = progress.pass_on
             closed.callback(one.target.close)
         for one, following in itertools.zip_longest(targets, targets[1:]):
-            if following and facts_only:
-                following.target.prepare(session.request(wanted, "facts"))
+            if following:
+                ahead(following.target)
             notify = progress.notify if len(targets) == 1 else progress.of(one.name)
             try:
                 parts.append(_measure(one, wanted, notify, first=not parts))
