@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from audit import __version__
 from audit.commands import (
@@ -34,9 +35,17 @@ exit status: 0 nothing to report; 1 a difference, drift, divergence or nondeterm
 2 could not do it (usage, unreadable file); 3 not comparable or incomplete"""
 
 
-def parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Refuses in one line: the usage, which may be a screen long, stands in the help."""
+
+    def error(self, message: str) -> NoReturn:
+        streams.say(f"{self.prog}: {one_line(message)}; see {self.prog} --help")
+        sys.exit(CANNOT)
+
+
+def parser() -> Parser:
     """The whole command line. Each module in COMMANDS adds its own subcommand."""
-    root = argparse.ArgumentParser(
+    root = Parser(
         prog="audit",
         description="Why does the same code give other results on another machine? audit run on each, then audit diff.",
         epilog=EPILOG,
@@ -92,11 +101,14 @@ _WITH_COMMAND = ("run", "reproduce", "vary")
 def _parsed(words: list[str]) -> argparse.Namespace:
     """What stands behind the first "--" is a COMMAND's, as it stands: argparse would take a second "--" out of it, and
     does not take it behind an option."""
-    if "--" not in words or words[0] not in _WITH_COMMAND:
-        return parser().parse_args(words)
-    at = words.index("--")
-    options = parser().parse_args(words[:at])
-    options.program += words[at + 1 :]
+    root = parser()
+    at = words.index("--") if "--" in words and words[0] in _WITH_COMMAND else len(words)
+    options, unknown = root.parse_known_args(words[:at])
+    if unknown:
+        root.prog += f" {options.command}"  # the subcommand does not refuse it
+        root.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if at < len(words):
+        options.program += words[at + 1 :]
     return options
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 from audit.causes.extensions import LEVELS, NEWEST, cpu, level
 from audit.compare.side import Measured
 
@@ -95,3 +98,46 @@ def modes(here: Measured) -> list[str]:
 def mode_under(here: Measured, left: frozenset[str]) -> str | None:
     """MKL chooses by whose processor it is, too, so what it does on another one only COMPATIBLE does here."""
     return None if here.fact("mkl.mode") in (None, "COMPATIBLE") else "COMPATIBLE"
+
+
+# What a GPU computes. Nothing of it is possible where the process computes on none.
+
+_DETERMINISTIC = {"on": "error", "warn": "warn"}
+"""Torch's words for its deterministic modes, by what is in effect."""
+
+
+def _has_gpu(here: Measured) -> bool:
+    return here.fact("cuda.device") is not None
+
+
+def one_of(*words: str) -> Callable[[object, object, Measured], str | None]:
+    """The word that is in effect there, if it is one of these."""
+    return lambda wanted, have, here: wanted if isinstance(wanted, str) and wanted in words and _has_gpu(here) else None
+
+
+def others_of(fact: str, *words: str) -> Callable[[Measured], list[str]]:
+    return lambda here: [one for one in words if one != here.fact(fact)] if _has_gpu(here) else []
+
+
+def workspace(wanted: object, have: object, here: Measured) -> str | None:
+    """CUBLAS_WORKSPACE_CONFIG: pairs of a size in KiB and a number of such pieces."""
+    fits = isinstance(wanted, str) and re.fullmatch(r"(:[1-9][0-9]{0,6}:[1-9][0-9]{0,2}){1,4}", wanted)
+    return str(wanted) if fits and _has_gpu(here) else None
+
+
+def deterministic(wanted: object, have: object, here: Measured) -> str | None:
+    """A mode of torch, on a CPU as well; a call can ask for one, and not take back what a program asks for."""
+    return _DETERMINISTIC.get(str(wanted)) if have is not None else None
+
+
+def deterministics(here: Measured) -> list[str]:
+    return ["error"] if _has_gpu(here) and here.fact("torch.deterministic") == "off" else []
+
+
+def benchmark(wanted: object, have: object, here: Measured) -> str | None:
+    return str(wanted) if isinstance(wanted, bool) and _has_gpu(here) else None
+
+
+def benchmarks(here: Measured) -> list[str]:
+    have = here.fact("cuda.cudnn_benchmark")
+    return [str(not have)] if _has_gpu(here) and isinstance(have, bool) else []

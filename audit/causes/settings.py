@@ -256,6 +256,38 @@ SETTINGS = (
         code="import torch; torch.set_num_threads({value})", also=("onednn", "mkl"),
     ),
     Setting(
+        "torch_deterministic", "call", "cuda", "torch.deterministic", pytorch.deterministic, pytorch.deterministics,
+        lambda value: "", "torch.use_deterministic_algorithms; on a GPU it asks for one of two workspaces of cuBLAS",
+        code='torch.set_deterministic_debug_mode("{value}")    # with CUBLAS_WORKSPACE_CONFIG=:4096:8', also=("aten",),
+    ),
+    Setting(
+        "cuda_matmul_precision", "call", "cuda", "cuda.matmul_precision", pytorch.one_of("ieee", "tf32"),
+        pytorch.others_of("cuda.matmul_precision", "ieee", "tf32"), lambda value: "",
+        "PyTorch, CUDA semantics: TensorFloat-32; before torch 2.9 allow_tf32",
+        code='import torch; torch.backends.cuda.matmul.fp32_precision = "{value}"',
+    ),
+    Setting(
+        "cuda_conv_precision", "call", "cuda", "cuda.conv_precision", pytorch.one_of("ieee", "tf32"),
+        pytorch.others_of("cuda.conv_precision", "ieee", "tf32"), lambda value: "",
+        "PyTorch, CUDA semantics: TensorFloat-32; before torch 2.9 allow_tf32",
+        code='import torch; torch.backends.cudnn.conv.fp32_precision = "{value}"',
+    ),
+    Setting(
+        "NVIDIA_TF32_OVERRIDE", "variable", "cuda", "cuda.tf32_override", pytorch.one_of("0", "1"),
+        pytorch.others_of("cuda.tf32_override", "0", "1"), lambda value: "",
+        "cuBLAS and cuDNN, whatever the program asks for; torch's own flags do not show it",
+    ),
+    Setting(
+        "CUBLAS_WORKSPACE_CONFIG", "variable", "cuda", "cuda.cublas_workspace", pytorch.workspace,
+        pytorch.others_of("cuda.cublas_workspace", ":4096:8", ":16:8"), lambda value: "",
+        "cuBLAS, Results reproducibility",
+    ),
+    Setting(
+        "cudnn_benchmark", "call", "cuda", "cuda.cudnn_benchmark", pytorch.benchmark, pytorch.benchmarks,
+        lambda value: "", "PyTorch, Reproducibility: CUDA convolution benchmarking",
+        code="import torch; torch.backends.cudnn.benchmark = {value}",
+    ),
+    Setting(
         "XLA_FLAGS", "variable", "xla", "xla.features", xla.isa, xla.isas, xla.level_of_isa,
         "XLA, debug_options_flags.cc: xla_cpu_max_isa; read when the first computation starts",
         xla.isa_under, of_cpu=True,

@@ -31,7 +31,16 @@ def add_rendering(command: argparse.ArgumentParser, formats: Sequence[str] = FOR
 
 def add_plot(command: argparse.ArgumentParser) -> None:
     """--plot, as every command that has a picture has it."""
-    command.add_argument("--plot", metavar="FILE.svg", help="write its main picture there too, for a README")
+    command.add_argument(
+        "--plot", type=_drawing, metavar="FILE.svg", help="write its main picture there too, for a README"
+    )
+
+
+def _drawing(path: str) -> str:
+    stem, suffix = os.path.splitext(path)
+    if suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf"):
+        raise argparse.ArgumentTypeError(f"{path}: pictures are drawn as SVG; name it {stem}.svg")
+    return path
 
 
 def add_interpreter(command: argparse.ArgumentParser) -> None:

@@ -45,6 +45,25 @@ def test_refusals(arguments: list[str], words: str, capsys: pytest.CaptureFixtur
     assert words in refused(capsys, *arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["diff"], "audit diff: the following arguments are required: REPORT[#TARGET]; see audit diff --help"),
+        (["diff", HOST, "--fail-on"], "audit diff: argument --fail-on: expected one argument; see audit diff --help"),
+        (["run", "--jub", "--", "x", "-y"], "audit run: unrecognized arguments: --jub; see audit run --help"),
+        (["run", "--j\x1b[31m\n"], "audit run: unrecognized arguments: --j\\x1b[31m\\n; see audit run --help"),
+        (
+            ["show", HOST, "--plot", "x.PNG"],
+            "audit show: argument --plot: x.PNG: pictures are drawn as SVG; name it x.svg; see audit show --help",
+        ),
+    ],
+)
+def test_misuse_is_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert (ended.value.code, *capsys.readouterr()) == (2, "", said + "\n")
+
+
 def test_a_rendering_never_replaces_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "host.json.gz"
     copy.write_bytes(Path(HOST).read_bytes())
