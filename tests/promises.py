@@ -11,7 +11,7 @@ BEGIN, END = "<!-- promises: made by python -m tests.promises -->", "<!-- end of
 
 LOADS = (
     ("1,000 full reports (1.9 GB)", "grouped in 3 s and 130 MB on two CPUs"),
-    ("10,000 full reports (19 GB)", "grouped in 39 s and 190 MB on two CPUs"),
+    ("10,000 full reports (19 GB)", "grouped in 35 s and 200 MB on two CPUs"),
     ("more reports", "time grows with their number, memory hardly (the plot above)"),
     ("one report of 95,000 facts", "shown in a second"),
     ("gigabytes printed by an interpreter", "read in constant memory, given up after 1 GiB without a record"),
