@@ -23,11 +23,32 @@ def before_work(calls: Dict[str, Any]) -> None:
     if "blas_threads" in calls:
         _blas_threads(int(calls["blas_threads"]))
     torch: Any = sys.modules.get("torch")
-    if "torch_threads" in calls and torch is not None:
+    if torch is not None:
+        _of_torch(torch, calls)
+
+
+def _of_torch(torch: Any, calls: Dict[str, Any]) -> None:
+    if "torch_threads" in calls:
         torch.set_num_threads(int(calls["torch_threads"]))
-    if "torch_deterministic" in calls and torch is not None:
+    if "torch_deterministic" in calls:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else torch refuses matrix products on a GPU
-        torch.use_deterministic_algorithms(True)
+        torch.use_deterministic_algorithms(True, warn_only=calls["torch_deterministic"] == "warn")
+    backends = torch.backends
+    new = hasattr(backends, "fp32_precision")  # torch 2.9: once one way was used, the other one's readings raise
+    if "cuda_matmul_precision" in calls:
+        _round(backends.cuda.matmul, new, calls["cuda_matmul_precision"])
+    if "cuda_conv_precision" in calls:
+        _round(backends.cudnn.conv if new else backends.cudnn, new, calls["cuda_conv_precision"])
+    if "cudnn_benchmark" in calls:
+        backends.cudnn.benchmark = calls["cudnn_benchmark"] == "True"
+
+
+def _round(place: Any, new: bool, precision: str) -> None:
+    """What single precision is computed in on a GPU: "ieee" or "tf32"."""
+    if new:
+        place.fp32_precision = precision
+    else:
+        place.allow_tf32 = precision == "tf32"
 
 
 def _flush_denormals() -> None:

@@ -28,6 +28,7 @@ def libraries(side: Measured, components: Collection[str] | None = None) -> list
         "numpy": ("numpy", side.fact("numpy.version")),
         "libm": (side.fact("libc.name"), side.fact("libc.version")),
         "aten": ("torch", side.fact("torch.version")),
+        "cuda": ("CUDA", side.fact("cuda.version")),
         "mkl": ("MKL", side.fact("mkl.version")),
         "onednn": ("oneDNN", side.fact("onednn.version")),
         "xla": ("XLA of jaxlib", side.fact("xla.version")),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from audit.causes import settings
+from audit.causes.settings import Values
 from audit.compare.programs import recorded, window
 from audit.compare.side import Measured, Outline
 from reports.comparison import Attendance, Cause, Results
@@ -90,7 +91,7 @@ def _record(steps: int, how: str = "") -> str:
 
 def _proved(pair: tuple[Measured, Measured], causes: list[Cause]) -> str:
     known = [cause for cause in causes if cause.root is not None]
-    proof = _proof(*pair, known) if known else ""
+    proof = _proof(*pair, known, settings.variables) if known else ""
     command, remark, again = proof.partition("    # ")
     return f"{command} {COMMAND}{remark}{again}" if "audit reproduce" in command else proof
 
@@ -102,12 +103,15 @@ def _as_the_other(name: str, a: Measured, b: Measured) -> str:
     return f"on {b.label}:  audit run {recorded(a.jobs[name])} -o NAME.json {COMMAND}"
 
 
-def _proof(a: Measured, b: Measured, causes: list[Cause]) -> str:
-    """The reproduction on the side that can imitate the other; "" where nothing that could be set is suspected."""
+def _proof(
+    a: Measured, b: Measured, causes: list[Cause], of: Callable[[Values], Values] = lambda values: values
+) -> str:
+    """The reproduction on the side that can imitate the other; "" where nothing that could be set is suspected. of:
+    the settings that can be had there; in a program nobody makes calls."""
     names = [name for cause in causes for name in cause.components]
     here = _sets_alone(a, b, causes)
     if here is None:
-        able = (one for one, other in ((b, a), (a, b)) if settings.derive(one, other, names) and _is_host(one))
+        able = (one for one, other in ((b, a), (a, b)) if of(settings.derive(one, other, names)) and _is_host(one))
         here = next(able, None)
     package = any((cause.root or "").startswith("packages.") for cause in causes)
     if here is None and package:

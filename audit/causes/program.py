@@ -112,7 +112,7 @@ def suspects(comparison: Comparison, there: Measured, here: Measured, job: str) 
     own = [name for cause in mine for name in cause.components]
     moved = [name for cause in comparison.causes for name in cause.components]
     passes = _passes(here, job)
-    able = [name for name in passes if settings.derive(here, there, [name])]
+    able = [name for name in passes if settings.variables(settings.derive(here, there, [name]))]
     return [*dict.fromkeys([*own, *(name for name in moved if name in passes), *able])]
 
 

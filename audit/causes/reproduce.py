@@ -75,7 +75,8 @@ class _Search:
             self._try(Under(freed), self.suspects, [])
         if own and all(self._open(component) <= {*own} for component in self.suspects):
             # No operator tells one component's settings from another's, so they are tried together; `minimise` parts.
-            self._try(Under(settings.derive(self._now(), self.there, self.suspects)), self.suspects, [])
+            derived = settings.derive(self._now(), self.there, self.suspects)
+            self._try(Under(settings.variables(derived)), self.suspects, [])  # nobody makes calls in a program
             return
         for position, component in enumerate(self.suspects):
             if not self._open(component):

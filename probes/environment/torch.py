@@ -7,11 +7,13 @@ were used (pytorch#179750).
 
 import ctypes
 import hashlib
+import os
 import re
 import sys
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
 from ..facts import Absent, Facts
+from . import variables
 from .sources import forms, mapped
 
 SCOPE = "effect"
@@ -82,6 +84,8 @@ def _of_cuda(torch: Any) -> Dict[str, Callable[[], Any]]:
         "cuda.blas_library": lambda: forms.recorded(str(backends.cuda.preferred_blas_library()), _WORD),
         "cuda.algebra_library": lambda: forms.recorded(str(backends.cuda.preferred_linalg_library()), _WORD),
         "cuda.allocator": lambda: forms.recorded(str(torch.cuda.get_allocator_backend()), _WORD),
+        "cuda.tf32_override": lambda: _variable("NVIDIA_TF32_OVERRIDE") or "none",
+        "cuda.cublas_workspace": lambda: _variable("CUBLAS_WORKSPACE_CONFIG") or "default",
         "cuda.cudnn": used(lambda: _dotted(backends.cudnn.version())),
         "cuda.cublas": used(_cublas),
         "cuda.nccl": used(lambda: ".".join(map(str, torch.cuda.nccl.version()))),
@@ -135,6 +139,11 @@ def _tf32(allowed: bool) -> str:
 def _switch(value: Any) -> str:
     """A flag, or two of them: since torch 2.9 the second says whether K may be split."""
     return ", ".join("on" if one else "off" for one in (value if isinstance(value, tuple) else (value,)))
+
+
+def _variable(name: str) -> Optional[str]:
+    """What NVIDIA's libraries find in a variable, which the process itself may have set; no function tells it."""
+    return variables.shown(name, os.environ.get(name))
 
 
 def _attention(torch: Any) -> List[str]:

@@ -55,7 +55,7 @@ def who_agrees(comparison: Comparison) -> str:
         return f"No two of {total:,} {noun(comparison)}s agree."
     others = len(comparison.groups) - 1
     rest = total - largest
-    if rest == 1:
+    if rest == 1 and comparison.groups[-1].labels:
         return f"{largest:,} of {total:,} {noun(comparison)}s agree; {comparison.groups[-1].labels[0]} does not."
     result = "another result" if others == 1 else f"{others:,} other results"
     return f"{largest:,} of {total:,} {noun(comparison)}s agree; the other {rest:,} give {result}."

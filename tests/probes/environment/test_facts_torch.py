@@ -225,6 +225,8 @@ def stood_in(torch: Any, monkeypatch: pytest.MonkeyPatch) -> Records:
 
 
 def test_a_gpu_in_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
     found = {name: one.get("value", one.get("reason")) for name, one in stood_in(stand_in(), monkeypatch).items()}
     assert {name for name in found if name.startswith("cuda.")} == {
         name for name, row in ROWS.items() if name.startswith("cuda.")
@@ -243,6 +245,8 @@ def test_a_gpu_in_effect(monkeypatch: pytest.MonkeyPatch) -> None:
         "cuda.blas_library": "_BlasBackend.Cublas",
         "cuda.algebra_library": "_LinalgBackend.Default",
         "cuda.allocator": "native",
+        "cuda.tf32_override": "0",
+        "cuda.cublas_workspace": "default",
         "cuda.cudnn": "9.10.2",
         "cuda.cublas": "12.8.3",
         "cuda.nccl": "2.27.3",
