@@ -39,9 +39,10 @@ def run(options: argparse.Namespace) -> int:
             targets = asked(options, _ahead(wanted, closed))
         if wanted.program and all(one.missing for one in targets):
             raise TargetError(f"cannot start {wanted.program.command[0]}: {targets[0].missing}")
-        parts = _capture(targets, wanted, options)
-    tree, found = report(label, parts, ", ".join(one.target.words for one in targets))
-    size = write(path, assemble.to_text(tree), "-o")
+        parts = _capture(targets, wanted, options, closed)
+        # Written while an engine removes its container, which takes longer.
+        tree, found = report(label, parts, ", ".join(one.target.words for one in targets))
+        size = write(path, assemble.to_text(tree), "-o")
     if not options.quiet and not _is_standard_output(path):
         from reports.render.pages.run import RunSummary
 
@@ -83,15 +84,17 @@ def _ahead(wanted: session.Plan, closed: contextlib.ExitStack) -> Callable[[Targ
     return ahead
 
 
-def _capture(targets: list[Asked], wanted: session.Plan, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure one target after the other; nothing that was started runs on afterwards.
+def _capture(
+    targets: list[Asked], wanted: session.Plan, options: argparse.Namespace, closed: contextlib.ExitStack
+) -> list[dict[str, Any]]:
+    """Measure one target after the other; nothing that was started runs on after `closed`.
 
     The first must be measurable. What befalls another costs that one: the rest of the report is not lost.
     """
     keeping = wanted.partial or wanted.program is not None
     parts: list[dict[str, Any]] = []
-    with Progress(options.quiet, patience=0) as progress, contextlib.ExitStack() as closed:
-        ahead = _ahead(wanted, closed)
+    ahead = _ahead(wanted, closed)
+    with Progress(options.quiet, patience=0) as progress:
         for one in targets:
             one.target.outlet = progress.pass_on
             closed.callback(one.target.close)

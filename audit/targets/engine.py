@@ -44,7 +44,6 @@ def connect() -> DockerClient:
             tunnel = Tunnel(named)
             options["base_url"] = f"unix://{tunnel.socket}"
         client = docker.DockerClient(**options, timeout=SECONDS_TO_ANSWER)
-        client.ping()
     except (DockerException, OSError, ValueError) as error:
         why = (tunnel and tunnel.last_words()) or _unanswered(error)
         raise AuditError(f"no container engine answers at {named}: {why}; {_remedy(error)}") from None
