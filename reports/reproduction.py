@@ -46,7 +46,8 @@ class Tried(Struct, frozen=True):
     """One try to bring a component's operators to the wanted bits. before, after: how many of `compared` agree.
 
     outcome: "kept", "no effect", "not enough", "not needed", or why it could not be tried. why: where the values come
-    from. effect: what was in effect under it.
+    from. effect: what was in effect under it. first_divergence: where jobs part under it, if that is another place than
+    where they parted before.
     """
 
     settings: dict[str, str]
@@ -57,6 +58,7 @@ class Tried(Struct, frozen=True):
     outcome: str
     effect: str = ""
     packages: dict[str, str] = {}
+    first_divergence: FirstDivergence | None = None
 
 
 class Meeting(Struct, frozen=True):

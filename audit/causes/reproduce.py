@@ -20,6 +20,7 @@ from audit.causes.outcome import Found, reproduction
 from audit.causes.trials import Standing, Trials
 from audit.compare.side import Measured
 from reports import proof
+from reports.comparison import FirstDivergence
 from reports.reproduction import Reproduction, Tried
 
 MOST = 24
@@ -38,7 +39,7 @@ def reproduce(there: Measured, laboratory: Laboratory) -> Reproduction:
     try:
         search.try_components()
         search.decide()
-        search.verify()
+        search.verify(said=True)
         search.minimise()
         search.prove()
     except KeyboardInterrupt:
@@ -166,12 +167,21 @@ class _Search:
     def _say(
         self, candidate: Under, components: list[str], before: int, after: int, total: int, helped: bool, position: int
     ) -> None:
-        died = self.trials.children[position].died
-        outcome = died or ("kept" if helped else "no effect" if before == after else "not enough")
+        died, moved = self.trials.children[position].died, self._moved(position)
+        outcome = died or ("kept" if helped else "no effect" if before == after and not moved else "not enough")
         told = effect(candidate.settings, self.trials.sides.get(position))
+        words = ", ".join(components)
         self.found.tried.append(
-            Tried(candidate.settings, ", ".join(components), before, after, total, outcome, told, candidate.packages)
+            Tried(candidate.settings, words, before, after, total, outcome, told, candidate.packages, moved)
         )
+
+    def _moved(self, position: int) -> FirstDivergence | None:
+        """Where a child's jobs part, if they ran in it and parted elsewhere without its settings."""
+        side = self.trials.sides.get(position)
+        if side is None or not any(work.startswith("job ") for work in self.trials.children[position].works):
+            return None
+        before, after = self.trials.parting(self.here), self.trials.parting(side)
+        return after if before and after and _place(before) != _place(after) else None
 
     def decide(self) -> None:
         """A person's own program is what is to be reproduced: what operators needed beside it is dropped."""
@@ -181,10 +191,16 @@ class _Search:
 
     # -- proving ----------------------------------------------------------------------------------------------------
 
-    def verify(self) -> None:
-        """The whole jobs under all that was kept."""
-        if self.found.kept:
-            self.found.left, _ = self.trials.run(self.found.kept, self.trials.jobs, words="verifying")
+    def verify(self, said: bool = False) -> None:
+        """The whole jobs under all that was kept. said: if it is not enough for a person's own program, that is told as
+        a try."""
+        if not self.found.kept:
+            return
+        self.found.left, position = self.trials.run(self.found.kept, self.trials.jobs, words="verifying")
+        if said and self.trials.programs and self._away():
+            total = len(self.trials.wanted)
+            before, after = (total - len(one.away) for one in (self.trials.start, self.found.left))
+            self._say(self.found.kept, self.suspects, before, after, total, False, position)
 
     def minimise(self) -> None:
         """Drop what is not needed for as good a result."""
@@ -234,6 +250,10 @@ class _Search:
 
 def _less(whole: Under, part: Under) -> Under:
     return Under.of(item for item in whole.items if item not in part.items)
+
+
+def _place(one: FirstDivergence) -> tuple[object, ...]:
+    return one.job, one.step, one.phase, one.tensor
 
 
 def _words(under: Under) -> str:

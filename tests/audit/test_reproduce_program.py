@@ -95,6 +95,25 @@ def test_what_only_operators_need_is_no_part_of_it() -> None:
     assert "identical in 2 runs: your program (2 steps)" in render.reproduction(one)
 
 
+@pytest.mark.parametrize("battery", [True, False])
+def test_a_setting_that_moves_the_divergence_is_seen_to(battery: bool) -> None:
+    """On a Haswell whose loss is another for a reason that no setting stands for."""
+    machine = Machine(kernel="Haswell")
+    facts = {name: fact.value for name, fact in machine.effect().items()}
+    twists = Twist("output", far=1e-6), Twist("loss", far=1e-3)
+    job = program(*twists, steps=STEPS, facts={**facts, "program.sources": SOURCES}, runs=1)
+    there = with_program(measured(machine), job)
+    one = found(there if battery else replaced(there, battery=None), Lab(Machine(), ("blas",)))
+    assert one.settings == {}
+    tried = one.tried[-1]
+    assert (tried.settings, tried.outcome) == ({"OPENBLAS_CORETYPE": "Haswell"}, "not enough")
+    assert one.first_divergence
+    assert tried.first_divergence
+    assert (one.first_divergence.tensor, tried.first_divergence.tensor) == ("output", "loss")
+    text = " ".join(render.reproduction(one).split())
+    assert "0 -> 0 of 1 not enough; it then parts at your program, step 0, loss" in text
+
+
 @pytest.mark.parametrize(
     ("there", "needs", "settings", "runs"),
     [

@@ -140,7 +140,8 @@ def _try(tried: Tried) -> Row:
     versions = [f"{name} {version}" for name, version in tried.packages.items()]
     values = ", ".join(filter(None, [values, listed(versions, MOST_VERSIONS) if versions else ""]))
     agree = f"{tried.component} {tried.before:,} -> {tried.after:,} of {tried.compared:,}"
-    return Row((Code(values), agree, tried.outcome))
+    moved = f"; it then parts at {place(tried.first_divergence)}" if tried.first_divergence else ""
+    return Row((Code(values), agree, tried.outcome + moved))
 
 
 def _cost(one: Reproduction) -> Block | None:
