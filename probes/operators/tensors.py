@@ -82,6 +82,8 @@ Compute = Callable[[Tensors], Any]
 
 _FAR = 0.1
 
+_NO_KERNEL = "not implemented for '"  # aten/src/ATen/Dispatch.h
+
 
 def near(result: Any, exact: Any) -> Any:
     """`result`, which is not far from what double precision gives. Raises Wrong if it is: qemu 7.2 emulates some of
@@ -103,6 +105,17 @@ class Row(NamedTuple):
     hazard: bool = False
 
 
+def _computed(compute: Compute, given: Tensors) -> Any:
+    """The result. Raises Absent where this torch has no kernel for the type, as older ones have few for half precision
+    on a CPU."""
+    try:
+        return compute(given)
+    except RuntimeError as error:
+        if _NO_KERNEL in str(error):
+            raise Absent("this torch has no kernel of it for this type") from None
+        raise
+
+
 def operators(component: str, rows: Tuple[Row, ...], device: str = "cpu") -> List[Operator]:
     """The rows of a component as operators, each type one. Raises Absent where torch cannot be used."""
     torch = framework()
@@ -110,7 +123,7 @@ def operators(component: str, rows: Tuple[Row, ...], device: str = "cpu") -> Lis
         Operator(
             "{}.{}".format(component, row.name.replace("@", dtype)),
             component,
-            partial(row.compute, Tensors(torch, row.name, dtype, device)),
+            partial(_computed, row.compute, Tensors(torch, row.name, dtype, device)),
             row.through,
             control=row.control,
             threaded=row.threaded,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from fixtures import environments
+from probes.battery import result
 from probes.facts import Absent, Wrong
 from probes.operators import cuda, tensors
 
@@ -253,6 +255,31 @@ def test_versions_that_are_new_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_gpu_has_every_operator_of_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", stand_in(cuda="12.8", gpus=True))
     assert [one.name for one in cuda.operators()] == [one.name for one in cuda.on("cpu")]
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "reason"),
+    [
+        (
+            "\"LayerNormKernelImpl\" not implemented for 'Half'",
+            "absent",
+            "this torch has no kernel of it for this type",
+        ),
+        ("shapes cannot be multiplied", "failed", "RuntimeError (tensors, line {})"),
+    ],
+)
+def test_a_type_for_which_an_older_torch_has_no_kernel_is_absent(
+    said: str, status: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compute(given: tensors.Tensors) -> Any:
+        raise RuntimeError(said)
+
+    torch = stand_in()
+    torch.float16 = "torch.float16"
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    (operator,) = tensors.operators("aten", (tensors.Row("layer_norm.@", compute, ("f16",)),))
+    found = result(operator, False)
+    assert (found["status"], re.sub(r"line \d+", "line {}", found["reason"])) == (status, reason)
 
 
 def test_a_result_that_is_far_off_is_the_emulators_mistake() -> None:
