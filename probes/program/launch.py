@@ -14,7 +14,10 @@ Records, besides those of `probes/child.py`:
 """
 
 import contextlib
+import fcntl
+import hashlib
 import os
+import platform
 import select
 import shutil
 import signal
@@ -43,6 +46,9 @@ _GRACE = 10.0
 _QUICK = 0.4
 """The same where this process itself must end: it is given one second."""
 
+_NEW = 60.0
+"""Seconds for which a folder is left alone that is not locked: it may just have been made."""
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 NO_STEP = (
@@ -60,7 +66,7 @@ def run(request: Dict[str, Any], emit: Emit, line: Optional[int]) -> None:
     began = time.monotonic()
     wanted = lay.Wanted(request.get("steps"), request["trace"], request.get("window"))
     try:
-        with interrupts.installed(), interrupts.held(), _folder() as folder:
+        with interrupts.installed(), interrupts.held(), laid() as folder:
             ended, found = _watched(request, wanted, emit, line, folder)
             with interrupts.allowed():
                 _tell(emit, ended, found, request["command"], wanted, time.monotonic() - began)
@@ -69,17 +75,57 @@ def run(request: Dict[str, Any], emit: Emit, line: Optional[int]) -> None:
 
 
 @contextlib.contextmanager
-def _folder() -> Iterator[Optional[str]]:
-    """A folder that is gone afterwards; None where there can be none."""
-    try:
-        folder: Optional[str] = tempfile.mkdtemp(prefix="audit-program-")
-    except OSError:
-        folder = None
+def laid() -> Iterator[Optional[str]]:
+    """A folder that is gone afterwards, None where there can be none. It is locked while this process lives: one of
+    this user's, here, without its lock was left by a process that was killed, and is removed first."""
+    prefix = "audit-program-{}-".format(_here())
+    folder = lock = None
+    with contextlib.suppress(OSError):
+        _sweep(prefix)
+        folder = tempfile.mkdtemp(prefix=prefix)
+        lock = _locked(folder)
     try:
         yield folder
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _here() -> str:
+    """This machine while it is up: a lock may not be seen from another with the same folder."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            told = file.read()
+    except OSError:
+        told = platform.node().encode("utf-8", "replace")
+    return hashlib.blake2b(told, digest_size=4).hexdigest()
+
+
+def _sweep(prefix: str) -> None:
+    for name in os.listdir(tempfile.gettempdir()):
+        if name.startswith(prefix):
+            path = os.path.join(tempfile.gettempdir(), name)
+            with contextlib.suppress(OSError):
+                found = os.lstat(path)
+                if found.st_uid != os.getuid() or time.time() - found.st_mtime < _NEW:
+                    continue
+                lock = _locked(path)
+                if lock is not None:
+                    shutil.rmtree(path, ignore_errors=True)
+                    os.close(lock)
+
+
+def _locked(folder: str) -> Optional[int]:
+    """A descriptor that locks a folder until it is closed; None where another has it, or there are no locks."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return None
+    return lock
 
 
 def _watched(

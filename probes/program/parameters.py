@@ -11,7 +11,8 @@ import torch
 
 from . import tensors
 
-_PREFIXES = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
+_WRAPPED = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""What wrappers call the module within."""
 
 
 class _Owned(NamedTuple):
@@ -40,9 +41,8 @@ class Parameters:
         self._roots.append(kind)
         for name, parameter in module.named_parameters():
             if not torch.nn.parameter.is_lazy(parameter) and not self.known(parameter):
-                for wrapper in _PREFIXES:
-                    name = name.replace(wrapper, "")
-                self.call(parameter, prefix + name)
+                parts = [part for part in name.split(".") if part not in _WRAPPED]
+                self.call(parameter, prefix + ".".join(parts))
         return found
 
     def call(self, parameter: Any, name: str) -> None:
