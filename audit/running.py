@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import os
 import shlex
-from collections.abc import Callable
 from typing import Any
 
 from audit import verdict
@@ -18,7 +17,6 @@ from audit.own import asked as asked_program
 from audit.progress import Progress
 from audit.targets.asked import INTERRUPTED, Asked, asked
 from audit.targets.report import report
-from audit.targets.target import Target
 from probes import assemble, interrupts, orphans, session, streams
 from reports import render
 from reports.render.escape import visible
@@ -36,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     refuse_unwritable(path, "-o", make=(options.output or "").endswith("/"))
     with orphans.ended(), contextlib.ExitStack() as closed:
         with interrupts.allowed():
-            targets = asked(options, _ahead(wanted, closed))
+            targets = asked(options)
         if wanted.program and all(one.missing for one in targets):
             raise TargetError(f"cannot start {wanted.program.command[0]}: {targets[0].missing}")
         parts = _capture(targets, wanted, options, closed)
@@ -71,19 +69,6 @@ def _wanted(options: argparse.Namespace) -> session.Plan:
     )
 
 
-def _ahead(wanted: session.Plan, closed: contextlib.ExitStack) -> Callable[[Target], None]:
-    """What is done to a target whose turn comes later: it is told its first request, which it may answer by then."""
-
-    def ahead(target: Target) -> None:
-        if wanted.battery or wanted.jobs != () or wanted.program:
-            return  # what computes for long has the machine to itself
-        closed.callback(target.close)
-        with interrupts.held():
-            target.prepare(session.request(wanted, "facts"))
-
-    return ahead
-
-
 def _capture(
     targets: list[Asked], wanted: session.Plan, options: argparse.Namespace, closed: contextlib.ExitStack
 ) -> list[dict[str, Any]]:
@@ -93,14 +78,15 @@ def _capture(
     """
     keeping = wanted.partial or wanted.program is not None
     parts: list[dict[str, Any]] = []
-    ahead = _ahead(wanted, closed)
+    # What computes for long has the machine to itself.
+    facts_only = not wanted.battery and wanted.jobs == () and not wanted.program
     with Progress(options.quiet, patience=0) as progress:
         for one in targets:
             one.target.outlet = progress.pass_on
             closed.callback(one.target.close)
         for one, following in itertools.zip_longest(targets, targets[1:]):
-            if following:
-                ahead(following.target)
+            if following and facts_only:
+                following.target.prepare(session.request(wanted, "facts"))
             notify = progress.notify if len(targets) == 1 else progress.of(one.name)
             try:
                 parts.append(_measure(one, wanted, notify, first=not parts))

@@ -79,9 +79,8 @@ class Asked:
         return {"name": self.name, "facts": {}, "incomplete": [why]}
 
 
-def asked(options: argparse.Namespace, ahead: Callable[[Target], None] = lambda target: None) -> list[Asked]:
-    """Host first. Whatever can be known to be missing is refused before anything is told. ahead: is given the host's
-    target before an engine is asked, which takes its time.
+def asked(options: argparse.Namespace) -> list[Asked]:
+    """Host first. Whatever can be known to be missing is refused before anything is measured.
 
     Raises AuditError, for example where no engine answers or it has no such image.
     """
@@ -92,7 +91,6 @@ def asked(options: argparse.Namespace, ahead: Callable[[Target], None] = lambda 
     found += [_apptainer(name, options) for name in options.container if name.endswith(".sif")]
     images = [name for name in options.container if not name.endswith(".sif")]
     if images or options.exec or options.dockerfile:
-        ahead(found[0].target)
         from audit.targets import engined  # it takes longer to import than the facts of the host take
 
         found += engined.asked(images, options, found)

@@ -26,7 +26,6 @@ class PrefixTarget(Target):
         super().__init__(seconds)
         self.prefix = prefix
         self.python = python
-        self.coming: tuple[Request, Talk] | None = None
 
     @property
     def words(self) -> str:
@@ -65,20 +64,7 @@ class PrefixTarget(Target):
         at = next((n for n, word in enumerate(self.prefix) if os.path.basename(word).startswith("qemu-")), None)
         return self.prefix[at:] if at is not None else []
 
-    def prepare(self, request: Request) -> None:
-        talk = self.begun(request)
-        talk.begin()  # a pipe takes all of what facts need
-        self.coming = request, talk
-
-    def close(self) -> None:
-        coming, self.coming = self.coming, None
-        if coming:
-            self.end(coming[1].process)
-
     def begun(self, request: Request) -> Talk:
-        if self.coming and self.coming[0] == request:
-            talk, self.coming = self.coming[1], None
-            return talk
         # What an emulated process starts is not emulated, unless it starts the emulator anew.
         return super().begun({**request, "emulator": self._emulator()})
 

@@ -55,8 +55,8 @@ def capture(scope: str, options: Options = Options()) -> Facts:  # noqa: B008 - 
     facts = Facts()
     for facet in SCOPES[scope]:
         _capture_facet(facet, facts, options)
-    for record in facts.records.values():
-        record.update({key: scrub(content) for key, content in record.items()})
+    for name, record in scrub(facts.records).items():
+        facts.records[name].update(record)
     return facts
 
 

@@ -138,12 +138,15 @@ def _record(distribution: Distribution) -> bytes:
 
 def record_digest(record: bytes) -> str:
     """64-bit BLAKE2b, hexadecimal, over the lines that describe the package (see the module's docstring)."""
-    lines = [line for line in record.splitlines() if line and not _of_installation(line)]
+    lines = [
+        line
+        for line in record.splitlines()  # an environment has ten thousands: no call for each
+        if line
+        and b".pyc," not in line
+        and not line.startswith(_OUTSIDE)
+        and not (b"-info/" in line and _NOTE.match(line))
+    ]
     return hashlib.blake2b(b"\n".join(sorted(lines)), digest_size=8).hexdigest()
-
-
-def _of_installation(line: bytes) -> bool:
-    return line.startswith(_OUTSIDE) or b".pyc," in line or (b"-info/" in line and _NOTE.match(line) is not None)
 
 
 def modified(distribution: Distribution) -> List[str]:

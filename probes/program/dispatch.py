@@ -64,6 +64,7 @@ class _Kind(NamedTuple):
     reads: bool  # its arguments count: it is none of _EMPTY and _CONSTANT
     seeded: bool  # it draws random numbers
     listed: bool  # it treats the elements of its lists one by one
+    later: bool  # what it gives is there only when it has been waited for
     words: Dict[Any, Tuple[str, Tuple[str, ...]]]  # operator and components, by dtype and device
 
 
@@ -192,7 +193,7 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         kind = self._kinds[func] if func in self._kinds else self._kind(func)
         # A mode of the program's that sees functions has seen this one, and is to see nothing of the recorder's.
         with torch._C.DisableTorchFunction():
-            if kind is None or not recorder.active or torch._C._get_tracing_state() is not None or not self._counts():
+            if kind is None or not recorder.active or _imagined() or not self._counts():
                 return func(*args, **kwargs)
             if types and any(one not in _TENSORS for one in types):
                 return NotImplemented  # a tensor of another kind computes with tensors of this one, which are seen
@@ -221,6 +222,7 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
                 schema.name not in _EMPTY and schema.name not in _CONSTANT,
                 torch.Tag.nondeterministic_seeded in func.tags,
                 schema.name.startswith(("aten::_foreach_", "aten::_fused_")),
+                schema.name.startswith("_c10d_functional::"),
                 {},
             )
         self._kinds[func] = kind
@@ -286,6 +288,8 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         """Record what came of a call."""
         results = result if isinstance(result, (list, tuple)) else (result,)
         fresh = []
+        for tensor in results if kind.later else ():
+            torch.ops._c10d_functional.wait_tensor(tensor)
         for tensor in results:
             number = memory(tensor)
             if number and number not in given.memories:
@@ -363,6 +367,14 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         path = os.path.abspath(path)
         inside = path.startswith(self._folder + os.sep)
         return os.path.relpath(path, self._folder) if inside else os.path.basename(path)
+
+
+def _imagined() -> bool:
+    """Whether tensors are stand-ins here: a program is traced, or what an operator would give is only asked for, as
+    distributed tensors do before each of theirs."""
+    if torch._C._get_tracing_state() is not None:
+        return True
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
 
 
 def _writes(schema: Any) -> Dict[Any, bool]:

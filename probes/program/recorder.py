@@ -63,11 +63,13 @@ class Bits(NamedTuple):
 
 class Recorder:
     """Records one process. step: the number of the step that is open, or over with none begun since; active: false once
-    recording has stopped; rank, world: of this process, if it has any, known before the first step is over."""
+    recording has stopped; forked: this is a child in which it never began; rank, world: of this process, if it has any,
+    known before the first step is over."""
 
     def __init__(self, folder: str, wanted: Wanted) -> None:
         self.wanted = wanted
         self.active = True
+        self.forked = False
         self.step = 0
         self.rank: Optional[int] = None
         self.world: Optional[int] = None
@@ -300,8 +302,9 @@ class Recorder:
         self.active = False
 
     def _leave(self) -> None:
-        """A forked child records nothing: what it does is not the program's course."""
-        self.active = False
+        """A forked child records nothing but notes: what it does is not the program's course."""
+        self.active, self.forked = False, True
+        self._lines, self._digests, self._notes = [], [], {}
         if self._file >= 0:
             with contextlib.suppress(OSError):
                 os.close(self._file)

@@ -95,16 +95,22 @@ def all_bits(tensors: List[Any]) -> List[Bits]:
 
 
 def _sampled(tensor: Any, sketched: bool) -> Dict[str, Any]:
+    """What a row keeps of values, from a copy: memory that numpy was given once can be resized no more."""
     if tensor.is_floating_point() and tensor.element_size() == 1:
         return {}  # of float8 and float4 numpy knows nothing: the digest tells whether they differ
+    if hasattr(tensor, "__tensor_flatten__"):
+        held = device_digest.dense_of(torch, tensor)
+        if len(held) != 1 or held[0].dtype is not tensor.dtype:
+            return {}
+        tensor = held[0]  # of a distributed one this process's part
     if sketched and tensor.numel() <= _SKETCHED:
-        return observe(bits_of(tensor))
+        return observe(bits_of(tensor.detach().clone()))
     dense = tensor.detach().to_dense() if tensor.layout is torch.sparse_coo else tensor.detach()
-    flat = getattr(dense, "_local_tensor", dense).reshape(-1)
+    flat = dense.reshape(-1)
     count = flat.numel()
     if count > SAMPLES:
         flat = flat[[k * count // SAMPLES for k in range(SAMPLES)]]
-    return dict(observe(bits_of(flat)), shape=list(tensor.shape))
+    return dict(observe(bits_of(flat.clone())), shape=list(tensor.shape))
 
 
 def _is_small(tensor: Any) -> bool:
@@ -180,9 +186,11 @@ def state(generator: Any, device: Any, written: List[Any]) -> Any:
 
 def autocast(device: str) -> Optional[str]:
     """The type that products take where the program runs now, if it is another than their arguments'."""
-    if not hasattr(torch, "get_autocast_dtype") or not torch.is_autocast_enabled(device):  # torch 2.4
-        return None
-    return dtype(torch.get_autocast_dtype(device))
+    if hasattr(torch, "get_autocast_dtype"):  # torch 2.4
+        return dtype(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else None
+    if device == "cpu":
+        return dtype(torch.get_autocast_cpu_dtype()) if torch.is_autocast_cpu_enabled() else None
+    return dtype(torch.get_autocast_gpu_dtype()) if torch.is_autocast_enabled() else None
 
 
 def within(value: Any) -> List[Tuple[str, Any]]:

@@ -4,6 +4,7 @@ What is one step: an optimizer step, with all forward and backward passes since 
 of their steps is one; a step that a gradient scaler skips is none, its passes belong to the next). In a program that
 has made no optimizer so far: a backward pass, or a call of a module without gradients. Calls without gradients in a
 program that has an optimizer are its evaluations: one row for all batches since the last step, one for all outputs.
+A process that multiprocessing started has steps if it makes an optimizer or is one of several ranks.
 
 Rows, by phase; "#1", "#2" mark further passes of a step:
 
@@ -17,11 +18,12 @@ Rows, by phase; "#1", "#2" mark further passes of a step:
     update      weight:NAME
 
 Hooks need no changed line: `torch.nn.Module.__call__` and `torch.autograd.backward` are replaced by functions that
-call them, the optimizer's are torch's own (global step hooks, torch 2.2). Global module hooks would do for the calls,
+call them, the optimizer's are torch's own (global step hooks). Global module hooks would do for the calls,
 but they end torch.compile's shortcuts, and so change what a compiled program computes.
 """
 
 import functools
+import multiprocessing
 import os
 import sys
 import types
@@ -51,13 +53,15 @@ Function = Callable[..., Any]
 def install(recorder: Recorder) -> None:
     """Hook torch; its import has ended."""
     optimizer: Any = sys.modules[torch.optim.Optimizer.__module__]  # the package hides it
-    if not hasattr(optimizer, "register_optimizer_step_post_hook"):
+    if not hasattr(torch._C, "_get_dispatch_mode"):
         recorder.note("this torch is older than 2.2: its steps cannot be recorded")
         return
     steps = _Steps(recorder)
-    optimizer.register_optimizer_step_pre_hook(steps.before_update)
-    optimizer.register_optimizer_step_post_hook(steps.after_update)
-    optimizer.Optimizer.__init__ = _optimizer_made(steps, optimizer.Optimizer.__init__)
+    hooks = hasattr(torch.compiler, "is_compiling")  # torch 2.2 takes its own off as soon as a program compiles
+    if hooks:
+        optimizer.register_optimizer_step_pre_hook(steps.before_update)
+        optimizer.register_optimizer_step_post_hook(steps.after_update)
+    optimizer.Optimizer.__init__ = _optimizer_made(steps, optimizer.Optimizer.__init__, hooks)
     torch.nn.Module.__call__ = _module_called(steps, torch.nn.Module.__call__)
     torch.autograd.backward = _backward_called(steps, torch.autograd.backward)
     _BaseDataLoaderIter.__next__ = _batch_given(steps, _BaseDataLoaderIter.__next__)
@@ -65,7 +69,7 @@ def install(recorder: Recorder) -> None:
 
 
 def _module_called(steps: "_Steps", call: Function) -> Function:
-    compiling = torch.compiler.is_compiling
+    compiling = getattr(torch.compiler, "is_compiling", None) or torch._utils.is_compiling  # of torch 2.2
 
     @functools.wraps(call)
     def called(module: Any, *arguments: Any, **options: Any) -> Any:
@@ -79,7 +83,7 @@ def _module_called(steps: "_Steps", call: Function) -> Function:
                 steps.path.pop()
         steps.inside = True
         try:
-            gradients = torch.is_grad_enabled()
+            gradients = torch.is_grad_enabled() or _to_be_repeated()
             steps.before_call(module, gradients, arguments, options)
             output = call(module, *arguments, **options)
         finally:
@@ -89,6 +93,17 @@ def _module_called(steps: "_Steps", call: Function) -> Function:
 
     tensors.pass_over(called)
     return called
+
+
+def _to_be_repeated() -> bool:
+    """Whether a reentrant checkpoint runs, torch's or another's: a function of autograd that computes without gradients
+    what it computes again with them in the backward pass."""
+    frame: Any = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code.co_name == "forward" and frame.f_code.co_varnames[:1] == ("ctx",):
+            return any(getattr(frame.f_locals["ctx"], "needs_input_grad", ()))
+        frame = frame.f_back
+    return False
 
 
 def _backward_called(steps: "_Steps", backward: Function) -> Function:
@@ -109,21 +124,28 @@ def _backward_called(steps: "_Steps", backward: Function) -> Function:
     return called
 
 
-def _optimizer_made(steps: "_Steps", init: Function) -> Function:
+def _optimizer_made(steps: "_Steps", init: Function, hooks: bool) -> Function:
     @functools.wraps(init)
-    def made(*arguments: Any, **options: Any) -> None:
+    def made(optimizer: Any, *arguments: Any, **options: Any) -> None:
         steps.optimizer_made()
-        init(*arguments, **options)
+        kind = type(optimizer)
+        if not hooks and not hasattr(kind.step, "_audited"):
+            kind.step = _optimizer_steps(steps, kind.step)
+            kind.step._audited = True
+        init(optimizer, *arguments, **options)
 
     return made
 
 
-def _optimizer_steps(steps: "_Steps", groups: Any, step: Function) -> Function:
+def _optimizer_steps(steps: "_Steps", step: Function, groups: Any = None) -> Function:
+    """The step of a class of optimizers; or of one that is none of torch's, with what stands for it."""
+
     @functools.wraps(step)
     def stepped(*arguments: Any, **options: Any) -> Any:
-        steps.before_update(groups, (groups, *arguments), options)
+        given = (groups, *arguments) if groups else arguments
+        steps.before_update(given[0], given, options)
         result = step(*arguments, **options)
-        steps.after_update(groups, (groups, *arguments), options)
+        steps.after_update(given[0], given, options)
         return result
 
     return stepped
@@ -141,13 +163,16 @@ def _batch_given(steps: "_Steps", following: Function) -> Function:
 
 class _Steps:
     """What of the step that is open was seen so far. inside: within a call of a module or a backward pass; path: the
-    modules that run, where operators are recorded; optimized: the program has made an optimizer."""
+    modules that run, where operators are recorded; optimized: the program has made an optimizer; helping: this process
+    was started by another of the program, and has no steps so far."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
         self.inside = False
         self.path: Optional[List[Any]] = None
         self.optimized = False
+        process: Any = multiprocessing.current_process()
+        self.helping = multiprocessing.parent_process() is not None or getattr(process, "_inheriting", False)  # so far
         self.before_call = self._hook(self._before_call)
         self.after_call = self._hook(self._after_call)
         self.before_backward = self._hook(self._before_backward)
@@ -170,6 +195,8 @@ class _Steps:
         self._evaluated: Tuple[List[Digest], List[Digest]] = ([], [])
         self._updating: Optional[int] = None  # id of the optimizer
         self._operators = Operators(recorder) if recorder.wanted.trace == "operators" else None
+        if self._operators and self.helping:
+            self._operators.close()
 
     def _hook(self, function: Function) -> Callable[..., None]:
         recorder = self.recorder
@@ -178,15 +205,29 @@ class _Steps:
         def hook(*arguments: Any) -> None:
             if recorder.active and tensors.real():
                 with recorder.guarding(), tensors.aside():
-                    function(*arguments)
-                if self._operators:
+                    if not (self.helping and self._helps()):
+                        function(*arguments)
+                if self._operators and not self.helping:
                     self._operators.turn()
 
         tensors.pass_over(hook, inside=True)
         return hook
 
+    def _helps(self) -> bool:
+        """Whether this process still is one whose work is that of others: which of them does it, may vary."""
+        ranked = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self.helping = not (self.optimized or ranked)
+        if self.helping and torch.utils.data.get_worker_info() is None:
+            self.recorder.note("processes that the program starts are not recorded, unless they train")
+            self.recorder.flush()
+        return self.helping
+
     def optimizer_made(self) -> None:
         """From here on, what is computed without gradients is an evaluation."""
+        if self.recorder.forked:
+            with self.recorder.guarding():
+                self.recorder.note("a process trains that was forked when torch was there: its steps are not recorded")
+                self.recorder.flush()
         self.optimized = True
         if self._operators:
             self._operators.optimized = True
@@ -201,7 +242,7 @@ class _Steps:
         if hasattr(optimizer, "step") and not isinstance(optimizer, torch.optim.Optimizer):
             self.optimizer_made()
             groups = types.SimpleNamespace(param_groups=[{"params": list(model.parameters())}], state={})
-            optimizer.step = _optimizer_steps(self, groups, optimizer.step)
+            optimizer.step = _optimizer_steps(self, optimizer.step, groups)
         return True
 
     def _watched(self, model: Any) -> None:

@@ -259,16 +259,6 @@ class Silent(Page):
         time.sleep(15)
 
 
-@contextlib.contextmanager
-def served(handler: type[Page]) -> Iterator[str]:
-    """The address of what answers like that."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"tcp://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 @pytest.mark.parametrize(
     ("handler", "why"),
     [
@@ -279,10 +269,14 @@ def served(handler: type[Page]) -> Iterator[str]:
     ],
 )
 def test_what_is_no_engine_is_called_that(handler: type[Page], why: str, tmp_path: Path) -> None:
-    with served(handler) as address:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.server_port}"
         began = time.monotonic()
         refused(tmp_path, f"no container engine answers at {address}: {why};", DOCKER_HOST=address)
         assert time.monotonic() - began < 14
+        server.shutdown()
 
 
 def refused(folder: Path, words: str, image: str = "x", prefix: str = "", **variables: str) -> None:
@@ -311,26 +305,6 @@ def refused(folder: Path, words: str, image: str = "x", prefix: str = "", **vari
 )
 def test_an_engine_that_does_not_answer_is_one_line(variables: Way, words: str, tmp_path: Path) -> None:
     refused(tmp_path, words, **variables)
-
-
-def test_a_host_that_is_asked_meanwhile_is_ended_with_the_refusal(tmp_path: Path) -> None:
-    python, started = tmp_path / "python", tmp_path / "started"
-    python.write_text(f"#!/bin/sh\necho $$ > {started}.part\nmv {started}.part {started}\nexec sleep 1000\n")
-    python.chmod(0o755)
-
-    class Late(Page):
-        def handle(self) -> None:
-            while not started.exists():
-                time.sleep(0.01)
-            super().handle()
-
-    with served(Late) as address:
-        words = ["--container", "x", "--job", "none", "--python", str(python)]
-        _, status, said = run(*words, DOCKER_HOST=address)
-    assert (status, said.count("\n")) == (2, 1)
-    assert said.startswith(f"audit run: no container engine answers at {address}: it answered with HTTP status 404")
-    with pytest.raises(ProcessLookupError):
-        os.killpg(int(started.read_text()), 0)
 
 
 @pytest.mark.docker

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
 import random
+import signal
 import sys
+import unittest.mock
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +55,14 @@ def expected(tensors: list[Any]) -> list[bytes]:
     return digests_numpy([tensor.detach().resolve_conj().resolve_neg().numpy() for tensor in tensors])
 
 
+@contextlib.contextmanager
+def without_numpy() -> Iterator[None]:
+    """Torch computes all, as on another device."""
+    with unittest.mock.patch.dict(sys.modules):
+        del sys.modules["numpy"]
+        yield
+
+
 def test_types_and_layouts() -> None:
     source = random.Random(7)
     tensors = [one for dtype in TYPES for octets in OCTETS for one in layouts(made(dtype, octets, source))]
@@ -58,6 +72,10 @@ def test_types_and_layouts() -> None:
         torch.set_num_threads(threads)
         assert digests(tensors) == expected(tensors)
     assert [digests([tensor])[0] for tensor in tensors[::97]] == expected(tensors[::97])
+    want = expected(tensors)
+    with without_numpy():
+        assert digests(tensors) == want
+        assert [digests([tensor])[0] for tensor in tensors[::97]] == want[::97]
     assert digests([]) == []
 
 
@@ -90,22 +108,35 @@ def test_types_that_numpy_lacks() -> None:
 def test_large_tensors_and_many_small_ones() -> None:
     source = random.Random(3)
     many = [made(torch.float32, 4 * source.randrange(40), source) for _ in range(3 * device_digest._TOGETHER + 1)]
-    large = made(torch.int32, 4 * (2 * device_digest._CHUNK + 3 * BLOCK + 1), source)
+    large = made(torch.int32, 4 * (2 * device_digest._SHARE + 3 * BLOCK + 1), source)
     tensors = [*many[:300], large, *many[300:], large[1:]]
-    for threads in (1, 2):
+    want = expected(tensors)
+    for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        assert digests(tensors) == expected(tensors)
-    # As another device would have it: products in one call, other sizes at a time.
-    other = device_digest._Device(torch, torch.device("cpu"))
-    other._device = type("elsewhere", (), {"type": "other"})()
-    device_digest._weights_on, kept = lambda device: kept(torch.device("cpu")), device_digest._weights_on
-    try:
-        other._sum_blocks(large[: 2 * BLOCK].view(2, BLOCK))
-    finally:
-        device_digest._weights_on = kept
-    mine = device_digest._Device(torch, torch.device("cpu"))
-    mine._sum_blocks(large[: 2 * BLOCK].view(2, BLOCK))
-    assert torch.equal(other._long[0], mine._long[0])
+        assert digests(tensors) == want
+    with without_numpy():
+        assert digests(tensors) == want
+
+
+def test_in_a_forked_child() -> None:
+    torch.set_num_threads(2)
+    tensor = torch.arange(float(3 * device_digest._SHARE))
+    for _ in range(20):  # until all threads wait
+        want = digests([tensor])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python says that there are threads
+        child = os.fork()
+    if not child:
+        signal.alarm(20)
+        os._exit(0 if digests([tensor]) == want else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_memory_can_still_be_resized() -> None:
+    """FSDP, for one, takes a parameter's memory away between its uses."""
+    tensor = torch.arange(float(3 * device_digest._SHARE))
+    digests([tensor])
+    tensor.untyped_storage().resize_(0)
 
 
 def test_what_changes_later_does_not_matter() -> None:
@@ -191,3 +222,15 @@ def test_the_program_does_not_notice() -> None:
 for name, test in list(globals().items()):
     if name.startswith("test_"):
         test()
+
+
+@atexit.register
+def at_the_end() -> None:
+    """Then no thread can be begun."""
+    status = 1
+    try:
+        torch.set_num_threads(4)
+        tensor = torch.arange(float(3 * device_digest._SHARE))
+        status = int(digests([tensor]) != expected([tensor]))
+    finally:
+        os._exit(status)

@@ -77,10 +77,13 @@ def test_numpy_follows_the_definition(dtype: str, octets: int, source: Any) -> N
         assert digests_numpy([shaped, fortran, apart]) == [defined(dtype, shaped.shape, data)] * 3
 
 
-def test_more_blocks_than_are_multiplied_at_once() -> None:
-    count = device_digest._CHUNK + BLOCK + 1
+def test_more_words_than_numpy_multiplies_at_once_and_than_one_thread_takes() -> None:
+    count = 2 * device_digest._SHARE + BLOCK + 1
     data = (numpy.arange(count, dtype="u4") * numpy.uint32(0x9E3779B1)).tobytes()
-    assert digest(numpy.frombuffer(data, "i4")) == defined("i4", (count,), data)
+    words = numpy.frombuffer(data, "i4")
+    assert digest(words) == defined("i4", (count,), data)
+    alone = device_digest._sums(numpy, words)
+    assert [device_digest._sums(numpy, words, threads) for threads in (2, 3)] == [alone, alone]
 
 
 def test_type_shape_position_and_every_bit_matter() -> None:

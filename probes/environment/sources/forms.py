@@ -16,7 +16,8 @@ LONGEST = 512
 
 def recorded(text: str, form: str) -> str:
     """`text` if all of it, but for spaces around it, fits the form; else NOT_RECORDED. An empty text fits."""
-    if len(text) <= LONGEST and re.fullmatch("(?:{})?".format(form), text.strip(), re.ASCII):
+    bare = text.strip()
+    if len(text) <= LONGEST and (not bare or re.fullmatch(form, bare, re.ASCII)):
         return text
     return NOT_RECORDED
 

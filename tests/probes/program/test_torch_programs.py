@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -131,36 +132,92 @@ def test_a_trainer_of_transformers(program: Program) -> None:
 
 
 RANKS = """
-    import os, torch
-    torch.distributed.init_process_group("gloo")
-    rank = torch.distributed.get_rank()
-    torch.manual_seed(0)
-    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 2))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    torch.manual_seed(rank)
-    for step in range(3):
-        optimizer.zero_grad()
-        model(torch.randn(8, 4)).pow(2).mean().backward()
-        optimizer.step()
-    torch.distributed.destroy_process_group()
+    import torch
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+    class Data(torch.utils.data.Dataset):
+        def __init__(self):
+            self.prepares = torch.nn.Linear(4, 4)
+        def __len__(self):
+            return 48
+        def __getitem__(self, index):
+            return self.prepares(torch.full((4,), float(index))).detach()
+    def trained(model, loader):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for x in loader:
+            optimizer.zero_grad()
+            model(x).pow(2).mean().backward()
+            optimizer.step()
+    if __name__ == "__main__":
+        torch.distributed.init_process_group("gloo")
+        rank = torch.distributed.get_rank()
+        torch.manual_seed(0)
+        data, model = Data(), torch.nn.Linear(4, 2)
+        sampler = torch.utils.data.DistributedSampler(data)
+        options = dict(sampler=sampler, num_workers=1, multiprocessing_context="spawn")
+        loader = torch.utils.data.DataLoader(data, 8, **options)
+        trained(torch.nn.parallel.DistributedDataParallel(model), loader)
+        plan = {"0": ColwiseParallel(), "1": RowwiseParallel()}
+        whole = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Linear(6, 2))
+        trained(parallelize_module(whole, init_device_mesh("cpu", (2,)), plan), torch.randn(1, 8, 4))
+        whole = torch.nn.Sequential(fully_shard(torch.nn.Linear(4, 3)), torch.nn.Linear(3, 2))
+        trained(fully_shard(whole), torch.randn(2, 8, 4) + rank)
+        torch.distributed.destroy_process_group()
 """
 
 
 def test_two_ranks_are_two_jobs(program: Program) -> None:
-    words = [
-        environments.frameworks(),
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "prog.py",
-    ]
-    ran = program(dedent(RANKS), words=words, OMP_NUM_THREADS="1")
+    """First replicas, whose batches a spawned worker computes; then parts, and shards, whose operators are recorded."""
+    python = environments.frameworks()
+    words = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "prog.py"]
+    ran = program(dedent(RANKS), words=words, wanted=lay.Wanted(None, "operators", (3, 6)), OMP_NUM_THREADS="1")
     assert ran.done.returncode == 0, ran.done.stderr
     assert [job["name"] for job in ran.collected.jobs] == ["program.rank0", "program.rank1"]
+    assert [job["trace"]["steps"] for job in ran.collected.jobs] == [6, 6]
+    assert ran.collected.notes == ["DataLoader workers: of their work, the batches are recorded"]
     assert ran.collected.facts["program.world_size"]["value"] == 2
     rows = [{row["tensor"]: digest for row, digest in ran.rows(1, f"program.rank{n}")} for n in (0, 1)]
-    assert rows[0]["batch.0"] != rows[1]["batch.0"]
+    assert rows[0]["batch"] != rows[1]["batch"]
     assert rows[0]["grad:weight"] == rows[1]["grad:weight"]  # the mean over both
     assert rows[0]["weight:weight"] == rows[1]["weight:weight"]
+    rows = [{row["tensor"]: digest for row, digest in ran.rows(3, f"program.rank{n}")} for n in (0, 1)]
+    assert rows[0]["aten::addmm"] != rows[1]["aten::addmm"]
+    assert rows[0]["_c10d_functional::all_reduce"] == rows[1]["_c10d_functional::all_reduce"]
+    assert rows[0]["output"] == rows[1]["output"]
+    rows = [{row["tensor"]: digest for row, digest in ran.rows(5, f"program.rank{n}")} for n in (0, 1)]
+    assert {"aten::addmm", "aten::addmm#1", "output", "loss"} <= set(rows[0])
+    shard = "weight:FSDPSequential.0.weight"
+    assert rows[0][shard] != rows[1][shard]
+
+
+STARTED = """
+    import sys, torch
+    def rank(number, place):
+        torch.distributed.init_process_group("gloo", f"file://{place}", rank=number, world_size=2)
+        train(number, torch.nn.Linear(4, 2))
+        torch.distributed.destroy_process_group()
+    def train(number, model):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        model(torch.ones(8, 4)).sum().backward()
+        optimizer.step()
+    def look(number, model):
+        model(torch.ones(1, 4))
+    if __name__ == "__main__":
+        start = torch.multiprocessing.start_processes
+        looking = start(look, (torch.nn.Linear(4, 2),), 1, join=False, start_method="spawn")
+        start(train, (torch.nn.Linear(4, 2),), 1, start_method="fork")
+        start(rank, (sys.argv[1],), 2, start_method="spawn")
+        looking.join()
+"""
+
+
+def test_processes_that_the_program_starts_itself(program: Program, tmp_path: Path) -> None:
+    python = environments.frameworks()
+    ran = program(dedent(STARTED), str(tmp_path / "meeting"), interpreter=python, OMP_NUM_THREADS="1")
+    assert (ran.done.returncode, ran.done.stderr) == (0, "")
+    assert [job["name"] for job in ran.collected.jobs] == ["program.rank0", "program.rank1"]
+    assert sorted(ran.collected.notes) == [
+        "a process trains that was forked when torch was there: its steps are not recorded",
+        "processes that the program starts are not recorded, unless they train",
+    ]

@@ -106,8 +106,10 @@ def test_values_are_the_tensors_elements(program: Program) -> None:
         told["loss"] = base64.b64encode(loss.detach().numpy().tobytes()).decode()
         loss.backward()
         optimizer.step()
+        told["resizable"] = [parameter.untyped_storage().resizable() for parameter in model.parameters()]
         """,
     )
+    assert told["resizable"] == [True, True]
     values = {value["row"]: value for value in ran.job()["trace"]["values"]}
     position = ran.names(0).index("weight:weight")
     assert values[position]["values"] == told["weight"]
@@ -167,6 +169,15 @@ CASES = {
         for step in range(2):
             model(torch.randn(3, 4, requires_grad=True)).sum().backward()
             optimizer.step()
+    """,
+    "whole checkpoint": """
+        import warnings
+        warnings.simplefilter("ignore")
+        for step in range(2):
+            checkpoint(model, torch.randn(3, 4, requires_grad=True), use_reentrant=True).sum().backward()
+            optimizer.step()
+            with torch.no_grad():
+                checkpoint(model, torch.randn(3, 4), use_reentrant=True)
     """,
     "changed weights": """
         for step in range(2):
@@ -238,6 +249,7 @@ EXPECTED = {
         ["batch.0", "output", "batch.1", "loss", "G", "W"],
     ),
     "checkpoint": (["W", *PASS, "G", "W"], [*PASS, "G", "W"]),
+    "whole checkpoint": (["W", *PASS, "G", "W", "E"], [*PASS, "G", "W", "E"]),
     "changed weights": (["W", *PASS, "G", "W"], ["weight:2.bias", *PASS, "G", "W"]),
     "two models": (
         ["W", "batch.0", "output", "L", "input.0", "output#1", "loss", "G", "LG", "W", "L"],
@@ -389,7 +401,8 @@ def test_types_that_numpy_does_not_know_are_digested(program: Program) -> None:
         """
         import torch, audit
         torch.manual_seed(0)
-        model = torch.nn.Linear(8, 4)
+        model = torch.nn.Sequential()
+        model.add_module("submodule", torch.nn.Linear(8, 4))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         for step in range(2):
             coarse = torch.randn(16, 8).to(torch.float8_e4m3fn)
@@ -402,6 +415,8 @@ def test_types_that_numpy_does_not_know_are_digested(program: Program) -> None:
     )
     assert ran.collected.notes == []
     assert ran.job()["trace"]["steps"] == 2
+    weights = ["weight:submodule.weight", "weight:submodule.bias"]
+    assert [name for name in ran.names(1, "update") if name.startswith("weight")] == weights
     for step in range(2):
         rows = [(row, digest) for row, digest in ran.rows(step) if row["tensor"] == "record:coarse"]
         assert [digest for _, digest in rows] == told[f"coarse{step}"]
