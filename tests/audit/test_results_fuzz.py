@@ -99,7 +99,10 @@ def jobs(draw: st.DrawFn) -> tuple[Job, Job, Calls, Calls, list[Row]]:
 
 def partings(calls: Calls, others: Calls, rows: list[Row]) -> list[tuple[int, int]]:
     """Rows with equal inputs and unequal outputs, up to where the two are no longer the same calls. A step that gave
-    the same bits is the same."""
+    the same bits in the same phases is the same."""
+
+    def by_phase(step: list[tuple[int, bytes]]) -> list[list[bytes]]:
+        return [[bits for row, bits in step if rows[row].phase == phase] for phase in ("data", "forward")]
 
     def unequal(step: int, at: int) -> bool:
         there = step >= 0 and at < len(calls[step]) and at < len(others[step])
@@ -107,7 +110,7 @@ def partings(calls: Calls, others: Calls, rows: list[Row]) -> list[tuple[int, in
 
     found = []
     for step in range(min(len(calls), len(others))):
-        if [one[1] for one in calls[step]] == [one[1] for one in others[step]]:
+        if by_phase(calls[step]) == by_phase(others[step]):
             continue
         for at in range(max(len(calls[step]), len(others[step]))):
             if at >= min(len(calls[step]), len(others[step])) or calls[step][at][0] != others[step][at][0]:
