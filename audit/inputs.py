@@ -56,10 +56,15 @@ def sides(
     if len(loaded) == 1 and not expecting:
         return Inputs(_targets(*loaded[0], left_out), notes, left_out)
     if not loaded and not expecting:
-        raise ReportError(f"{names[0]}: none of its {len(left_out)} files can be used; the first: {left_out[0].reason}")
+        raise ReportError(f"{names[0]}: {none_usable(left_out)}")
     found = _matched(loaded, notes) if loaded else []
     notes += _same_twice([side.outline for side in found])
     return Inputs(_told_apart(found), notes, left_out, arrived)
+
+
+def none_usable(left_out: list[NotCompared]) -> str:
+    """What is said of a folder in which there are files, and of which none is a report that can be used."""
+    return f"none of its {len(left_out)} files can be used; the first: {left_out[0].reason}"
 
 
 def every(

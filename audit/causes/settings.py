@@ -258,7 +258,8 @@ SETTINGS = (
     Setting(
         "torch_deterministic", "call", "cuda", "torch.deterministic", pytorch.deterministic, pytorch.deterministics,
         lambda value: "", "torch.use_deterministic_algorithms; on a GPU it asks for one of two workspaces of cuBLAS",
-        code='torch.set_deterministic_debug_mode("{value}")    # with CUBLAS_WORKSPACE_CONFIG=:4096:8', also=("aten",),
+        code='import torch; torch.set_deterministic_debug_mode("{value}")    # with CUBLAS_WORKSPACE_CONFIG=:4096:8',
+        also=("aten",),
     ),
     Setting(
         "cuda_matmul_precision", "call", "cuda", "cuda.matmul_precision", pytorch.one_of("ieee", "tf32"),

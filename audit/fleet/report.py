@@ -41,9 +41,7 @@ def fleet(
     """
     read = inputs.sides([folder], allow_edited, notify, expecting=True)
     if not (read.sides or expect or failed):
-        why = "no report in this folder"
-        if read.left_out:
-            why = f"none of its {len(read.left_out)} files can be used; the first: {read.left_out[0].reason}"
+        why = inputs.none_usable(read.left_out) if read.left_out else "no report in this folder"
         raise AuditError(f"{folder}: {why}; make one on each node: audit run -o {shlex.quote(folder.rstrip('/'))}/")
     rounds, notes = retest.read(folder, allow_edited)
     return of(folder, read, rounds, [*read.notes, *notes], expect, failed or {}, notify)

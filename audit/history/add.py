@@ -37,7 +37,7 @@ def add(names: list[str], path: str, allow_edited: bool, notify: reading.Notify,
         loaded, left_out = inputs.every(names, allow_edited, notify)
         found = [_record(side.outline, file, adding) for file, sides in loaded for side in sides]
     if not found:  # nothing is begun, and no file is left behind
-        raise AuditError(f"{names[0]}: none of its {len(left_out)} files can be used; the first: {left_out[0].reason}")
+        raise AuditError(f"{names[0]}: {inputs.none_usable(left_out)}")
     new, known, older = store.add(path, found)
     following = "audit history" if path == DATABASE else f"audit history --db {shlex.quote(path)}"
     return Added(
