@@ -45,9 +45,8 @@ class Necessary(Struct, frozen=True):
 class Tried(Struct, frozen=True):
     """One try to bring a component's operators to the wanted bits. before, after: how many of `compared` agree.
 
-    outcome: "kept", "no effect", "not enough", "not needed", or why it could not be tried. why: where the values come
-    from. effect: what was in effect under it. first_divergence: where jobs part under it, if that is another place than
-    where they parted before.
+    outcome: "kept", "no effect", "not enough", "not needed", or why it could not be tried. effect: what was in
+    effect under it. first_divergence: where jobs part under it, if that is another place than where they part as it is.
     """
 
     settings: dict[str, str]
