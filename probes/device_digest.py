@@ -1,68 +1,48 @@
 """A 64-bit digest of a tensor that its own device computes: exact integers, so it is the same on every device.
 
-The bytes of a tensor in C order, zeros appended to a multiple of 4, are little-endian words x[0], x[1] ... of 32 bits,
-read as signed. Every block of BLOCK words (the last one may be shorter) has the sum
+The bytes of a tensor in C order are little-endian words of 64 bits, COLUMNS words are a row, and ROWS rows a tile, of
+which the last may have fewer. The digest is BLAKE2b with 8 bytes over dtype and shape, the sum of every row, the sum of
+every column of every tile, and the bytes after the last whole row as they are, zeros appended to a multiple of 8. A sum
+mod 2**64 is the same in any order. Only sums travel: 1 byte of 100.
 
-    s = w[0]*x[0] + w[1]*x[1] + ...    mod 2**64        w: what SplitMix64 gives from seed 0, each with its last bit set
+Nothing is multiplied, and so memory, not the processor, sets the pace: weights of their own for all words, as in a
+multilinear hash, would take three times as long.
 
-and the digest is BLAKE2b with 8 bytes over dtype, shape and the sums. A sum mod 2**64 is the same in any order. Only
-sums travel, 8 bytes for 16 kB. This is the multilinear hash (Lemire and Kaser, "Strongly universal string hashing is
-fast", The Computer Journal 2014) with fixed weights: the bounds hold for tensors that nobody chose against them.
-
-What collides: two different tensors of one dtype and shape, if the sums of every block in which they differ are equal.
-If one word differs, never: its weight is odd and the difference below 2**32. If more do, and 2**t is the largest power
-of two that divides all the differences, 1 in 2**(63-t): 2**-63 where the last bit of one differs, as after rounding;
-2**-40 where values of f4 are twice as large (t is 23); 2**-32 at worst, where only the signs of f4 differ (t is 31).
-Words of 64 bits would be faster, but two flipped signs would then often give the sum of none. A second pass over the
-sums cannot bring back what is lost in them, and second sums would cost as much as the first: for so rare a case not
-worth it. Zeros of another length have another shape.
+What collides: two different tensors of one dtype and shape whose differences cancel in every row and every column of
+every tile. So never if one, two or three words of a tile differ; if four do, only at the corners of a rectangle, by d,
+-d, -d and d. Rounding errors do not cancel so, nor do signs and other high bits, of which an even number vanishes from
+one sum but not from those across it. ROWS and COLUMNS are prime: what repeats itself in a tensor, such as its own rows,
+lies in other columns each time, unless these take 509 words, too: then two rows of one-hot values may change places
+unseen. Whoever wants a collision can make one; nobody has a reason to.
 """
 
 import concurrent.futures
-import contextlib
 import ctypes
-import functools
 import hashlib
-import itertools
 import os
 import sys
 from functools import lru_cache
-from typing import Any, Dict, Iterable, List, NamedTuple, Tuple, Union
+from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple, Union
 
 from .digest import DIGEST_BYTES
 
-BLOCK = 4096
-"""Words of a block. Its weights, 32 kB, stay in a core's first cache."""
+COLUMNS = 509
+"""Words of a row: 4 kB."""
 
-_SHARE = 1 << 17
-"""Words of a CPU's tensor for which another thread is worth its call."""
+ROWS = 127
+"""Rows of a tile, which a core's second cache holds while it is read a second time: 517 kB."""
 
-_AWAY = 1 << 23
-"""Words at a time on another device: 64 MB are needed there while they are multiplied."""
+ROW_BYTES = 8 * COLUMNS
+"""A tensor of fewer bytes is digested as it is."""
 
-_TOGETHER = 256
-"""Pieces shorter than a block that are summed at once. Their weights, 8 MB at most, are kept for the next time."""
-
-_MASK = (1 << 64) - 1
+_SHARE = 4
+"""Tiles of a CPU's tensor for which another thread is worth its call."""
 
 _KINDS = {"bool": "b1", "bfloat16": "bf2", "float16": "f2", "float32": "f4", "float64": "f8"}
 _KINDS.update({"complex32": "c4", "complex64": "c8", "complex128": "c16"})
 _KINDS.update(
     {"{}int{}".format(sign, 8 * size): (sign or "i") + str(size) for sign in ("", "u") for size in (1, 2, 4, 8)}
 )
-
-
-@lru_cache(maxsize=None)
-def weights() -> Tuple[int, ...]:
-    """The weights as signed 64-bit integers. SplitMix64: Steele, Lea and Flood, OOPSLA 2014."""
-    found = []
-    for index in range(1, BLOCK + 1):
-        word = index * 0x9E3779B97F4A7C15 & _MASK
-        word = (word ^ word >> 30) * 0xBF58476D1CE4E5B9 & _MASK
-        word = (word ^ word >> 27) * 0x94D049BB133111EB & _MASK
-        word = (word ^ word >> 31) | 1
-        found.append(word - (word >> 63 << 64))
-    return tuple(found)
 
 
 def kind(name: str) -> str:
@@ -89,19 +69,22 @@ class Pending:
         """Digest the values that these tensors have now; they may change as soon as this returns. Many at once cost
         less than one by one. Raises TypeError for a tensor without bits."""
         torch: Any = sys.modules["torch"]
-        numpy: Any = sys.modules.get("numpy")
         with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch(), torch.no_grad():
             for tensor in tensors:
                 pieces: List[Union[bytes, _Piece]] = []
                 for dense in dense_of(torch, tensor):
-                    words = _words(torch, dense)
-                    if numpy and words.is_cpu:
-                        pieces.append(_sums(numpy, numpy.asarray(_Memory(words)), torch.get_num_threads()))
+                    if dense.is_conj() or dense.is_neg():
+                        dense = dense.resolve_conj().resolve_neg()
+                    dense = dense.contiguous()
+                    if dense.is_cpu and "numpy" in sys.modules:
+                        count = dense.numel() * dense.element_size()
+                        pieces.extend(_sums_of_memory(dense.data_ptr(), count, torch.get_num_threads()))
                         continue
-                    device = self._devices.get(words.device)
+                    device = self._devices.get(dense.device)
                     if device is None:
-                        device = self._devices[words.device] = _Device(torch, words.device)
-                    device.add(words, pieces)
+                        device = self._devices[dense.device] = _Device(torch, dense.device)
+                    rows = dense.numel() * dense.element_size() // ROW_BYTES
+                    pieces.append(device.add(_words(torch, dense), rows))
                 self._taken.append((_header(str(tensor.dtype), tuple(tensor.shape)), pieces))
             for device in self._devices.values():
                 device.flush()
@@ -114,35 +97,19 @@ class Pending:
         found = []
         for header, pieces in self._taken:
             sums = [
-                piece if isinstance(piece, bytes) else data[piece.device][piece.long][8 * piece.start : 8 * piece.end]
+                piece if isinstance(piece, bytes) else data[piece.device][8 * piece.start : 8 * piece.end]
                 for piece in pieces
             ]
-            found.append(_folded(header, b"".join(sums)))
+            found.append(_folded(header, sums))
         return found
 
 
 class _Piece(NamedTuple):
-    """Where the sums of a piece of a tensor stand among those of its device: of whole blocks, or of what is shorter."""
+    """Where the sums of a tensor stand among those of its device."""
 
     device: Any
-    long: bool
     start: int
     end: int
-
-
-class _Memory:
-    """A vector of words of a CPU's for numpy, which keeps it alive: what torch itself gives to numpy, it never again
-    resizes for the program."""
-
-    def __init__(self, words: Any) -> None:
-        self._words = words
-        address = words.data_ptr()
-        self.__array_interface__ = {
-            "version": 3,
-            "typestr": "<i4",
-            "shape": tuple(words.shape),
-            "data": (address, True),
-        }
 
 
 class _Device:
@@ -151,58 +118,47 @@ class _Device:
     def __init__(self, torch: Any, device: Any) -> None:
         self._torch = torch
         self._device = device
-        self._long: List[Any] = []  # vectors of sums
-        self._longs = 0  # sums in them
-        self._short: List[Any] = []
-        self._shorts = 0
-        self._waiting: List[Any] = []  # short pieces that are not among these vectors yet
-        self._lengths: List[int] = []  # of these
+        self._sums: List[Any] = []
+        self._waiting: List[Any] = []  # sums and rests that are not among these vectors yet
+        self._count = 0  # of all these
 
-    def add(self, words: Any, pieces: List[Union[bytes, _Piece]]) -> None:
-        """Have a vector of words summed; say where its sums will be."""
-        count = words.numel()
-        blocks, rest = divmod(count, BLOCK)
-        if blocks:
-            self._sum_blocks(words[: count - rest].view(blocks, BLOCK))
-            pieces.append(_Piece(self._device, True, self._longs, self._longs + blocks))
-            self._longs += blocks
-        if rest:
-            self._waiting.append(words[count - rest :] if blocks else words)
-            self._lengths.append(rest)
-            pieces.append(_Piece(self._device, False, self._shorts, self._shorts + 1))
-            self._shorts += 1
-            if len(self._waiting) == _TOGETHER:
-                self.flush()
-
-    def _sum_blocks(self, matrix: Any) -> None:
-        of_block = _weights_on(self._device)
-        self._long.extend((chunk * of_block).sum(1) for chunk in matrix.split(_AWAY // BLOCK))
+    def add(self, words: Any, rows: int) -> _Piece:
+        """Have a vector of words summed, with so many rows, whose memory must stay as it is until `flush`; where its
+        sums will be."""
+        start = self._count
+        whole = rows // ROWS * ROWS
+        matrix = words[: rows * COLUMNS].view(rows, COLUMNS)
+        sums = []
+        if rows:
+            sums.append(matrix.sum(1))
+        if whole:
+            sums.append(matrix[:whole].view(-1, ROWS, COLUMNS).sum(1).view(-1))
+        if rows > whole:
+            sums.append(matrix[whole:].sum(0))
+        if len(words) > rows * COLUMNS:
+            sums.append(words[rows * COLUMNS :])
+        self._waiting.extend(sums)
+        self._count += sum(map(len, sums))
+        return _Piece(self._device, start, self._count)
 
     def flush(self) -> None:
-        """Have the short pieces summed, all in one go: their sums are differences of the running sum over all."""
-        if not self._waiting:
-            return
-        of_pieces, ends = _layout(self._device, tuple(self._lengths))
-        running = (self._torch.cat(self._waiting) * of_pieces).cumsum(0).index_select(0, ends)
-        self._short.append(running.diff(prepend=running.new_zeros(1)))
-        self._waiting, self._lengths = [], []
+        """Have what waits copied, in one go."""
+        if self._waiting:
+            self._sums.append(self._torch.cat(self._waiting))
+            self._waiting = []
 
-    def transferred(self) -> Dict[bool, bytes]:
-        """The sums as bytes, those of whole blocks under true."""
-        if not self._longs + self._shorts:
-            return {}
-        there = self._torch.cat(self._long + self._short).cpu()
-        data = ctypes.string_at(there.data_ptr(), 8 * len(there))
-        return {True: data[: 8 * self._longs], False: data[8 * self._longs :]}
+    def transferred(self) -> bytes:
+        """The sums as bytes."""
+        if not self._count:
+            return b""
+        there = self._torch.cat(self._sums).cpu()
+        return ctypes.string_at(there.data_ptr(), 8 * len(there))
 
 
-@lru_cache(maxsize=8)
-def _layout(device: Any, lengths: Tuple[int, ...]) -> Tuple[Any, Any]:
-    """For short pieces one after another: the weight of every word, and where each piece has its last word."""
-    torch: Any = sys.modules["torch"]
-    of_block = _weights_on(device)
-    ends = torch.tensor([end - 1 for end in itertools.accumulate(lengths)], device=device)
-    return torch.cat([of_block[:length] for length in lengths]), ends
+def digest_of_memory(name: str, shape: Tuple[int, ...], address: int, count: int, threads: int) -> bytes:
+    """The digest of a tensor of this name of a type and of this shape whose `count` bytes, in C order, stand at an
+    address of this process. From ROW_BYTES on it needs numpy."""
+    return _folded(_header(name, shape), _sums_of_memory(address, count, threads))
 
 
 def digests_numpy(arrays: Iterable[Any]) -> List[bytes]:
@@ -217,28 +173,55 @@ def digests_numpy(arrays: Iterable[Any]) -> List[bytes]:
         if dtype.byteorder == ">":
             array = array.astype(dtype.newbyteorder("<"))
         octets = numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8)
-        if octets.size % 4:
-            octets = numpy.concatenate([octets, numpy.zeros(-octets.size % 4, numpy.uint8)])
-        found.append(_folded(_header(dtype.name, array.shape), _sums(numpy, octets.view(numpy.int32))))
+        found.append(_folded(_header(dtype.name, array.shape), _sums(octets, 1)))
     return found
 
 
-def _sums(numpy: Any, words: Any, threads: int = 1) -> bytes:
-    """The sums of a vector of words. Numpy multiplies and adds some thousand at a time, in memory of its own: less time
-    of a processor than three calls of torch's, which has no product of two types and none of vectors of integers."""
-    of_block = _weights_of(numpy)
-    whole = words.size // BLOCK * BLOCK
-    matrix = words[:whole].reshape(-1, BLOCK)
-    parts = []
-    shares = min(threads, words.size // _SHARE)
+class _Memory:
+    """Bytes at an address, for numpy: what torch itself gives to numpy, it never again resizes for the program."""
+
+    def __init__(self, address: int, count: int) -> None:
+        self.__array_interface__ = {"version": 3, "typestr": "|u1", "shape": (count,), "data": (address, True)}
+
+
+def _sums_of_memory(address: int, count: int, threads: int) -> Sequence[bytes]:
+    if count < ROW_BYTES:
+        return (_padded(ctypes.string_at(address, count)),) if count else ()
+    return _sums(sys.modules["numpy"].asarray(_Memory(address, count)), threads)
+
+
+def _padded(rest: bytes) -> bytes:
+    return rest + bytes(-len(rest) % 8)
+
+
+def _sums(octets: Any, threads: int) -> Sequence[bytes]:
+    """What is digested of a vector of bytes."""
+    numpy: Any = sys.modules["numpy"]
+    rows = octets.size // ROW_BYTES
+    rest = _padded(octets[rows * ROW_BYTES :].tobytes())
+    if not rows:
+        return (rest,)
+    matrix = octets[: rows * ROW_BYTES].view("<i8").reshape(rows, COLUMNS)
+    of_rows = numpy.empty(rows, "<i8")
+    of_columns = numpy.empty((-(-rows // ROWS), COLUMNS), "<i8")
+
+    def add(first: int, last: int) -> None:
+        for tile in range(first, last):
+            part = slice(tile * ROWS, (tile + 1) * ROWS)
+            numpy.add.reduce(matrix[part], 0, None, of_columns[tile])
+            numpy.add.reduce(matrix[part], 1, None, of_rows[part])
+
+    tiles = len(of_columns)
+    shares = min(threads // 2, tiles // _SHARE)
     if shares > 1:
-        with contextlib.suppress(RuntimeError):  # the interpreter ends, and begins no more work
-            each = functools.partial(numpy.einsum, "ij,j->i")
-            parts = list(_pool(threads).map(each, numpy.array_split(matrix, shares), [of_block] * shares))
-    parts = parts or [numpy.einsum("ij,j->i", matrix, of_block)]
-    if whole < words.size:
-        parts.append(numpy.einsum("j,j->", words[whole:], of_block[: words.size - whole]))
-    return b"".join([part.astype("<i8").tobytes() for part in parts])
+        bounds = [tiles * share // shares for share in range(shares + 1)]
+        try:
+            list(_pool(threads).map(add, bounds[:-1], bounds[1:]))
+        except RuntimeError:  # the interpreter ends, and begins no more work
+            add(0, tiles)
+    else:
+        add(0, tiles)
+    return (of_rows.tobytes(), of_columns.tobytes(), rest)
 
 
 @lru_cache(maxsize=1)
@@ -249,30 +232,16 @@ def _pool(threads: int) -> Any:
 os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of these threads
 
 
-def digests_small(short: Iterable[Tuple[str, Tuple[int, ...], bytes]]) -> List[bytes]:
-    """The digests of tensors of at most BLOCK words each, all in one go. Of each: torch's or numpy's name of its type,
-    its shape, and its bytes."""
-    numpy: Any = sys.modules["numpy"]
-    padded = [(name, shape, data + bytes(-len(data) % 4)) for name, shape, data in short]
-    lengths = numpy.array([len(data) // 4 for _, _, data in padded], dtype=numpy.int64)
-    ends = numpy.cumsum(lengths)
-    words = numpy.frombuffer(b"".join([data for _, _, data in padded]), dtype="<i4")
-    places = numpy.arange(len(words)) - numpy.repeat(ends - lengths, lengths)
-    running = numpy.concatenate([[0], numpy.cumsum(words * _weights_of(numpy)[places])])
-    sums = (running[ends] - running[ends - lengths]).astype("<i8").tobytes()
-    return [
-        _folded(_header(name, shape), sums[8 * n : 8 * n + 8] if data else b"")
-        for n, (name, shape, data) in enumerate(padded)
-    ]
-
-
 @lru_cache(maxsize=4096)
 def _header(name: str, shape: Tuple[int, ...]) -> bytes:
     return "{}{}:".format(kind(name), list(shape)).encode()
 
 
-def _folded(header: bytes, sums: bytes) -> bytes:
-    return hashlib.blake2b(header + sums, digest_size=DIGEST_BYTES).digest()
+def _folded(header: bytes, sums: Iterable[bytes]) -> bytes:
+    found = hashlib.blake2b(header, digest_size=DIGEST_BYTES)
+    for part in sums:
+        found.update(part)
+    return found.digest()
 
 
 def dense_of(torch: Any, tensor: Any) -> List[Any]:
@@ -292,29 +261,14 @@ def dense_of(torch: Any, tensor: Any) -> List[Any]:
 
 
 def _words(torch: Any, dense: Any) -> Any:
-    """The bytes of a strided tensor as a vector of words; a copy only where it must be one."""
-    if dense.is_conj() or dense.is_neg():
-        dense = dense.resolve_conj().resolve_neg()
-    dense = (dense if dense.is_contiguous() else dense.contiguous()).view(-1)
+    """The bytes of a contiguous tensor as a vector of words; a copy only where it must be one."""
+    dense = dense.view(-1)
     if dense.stride(0) != 1:  # of none or one element, any is contiguous
         dense = dense.as_strided(dense.shape, (1,))
     size = dense.element_size()
-    if size % 4 == 0:
-        return dense.view(torch.int32)
     octets = size * len(dense)
-    if octets % 4 == 0 and size * dense.storage_offset() % 4 == 0:
-        return dense.view(torch.int32)
-    words = torch.zeros((octets + 3) // 4, dtype=torch.int32, device=dense.device)
+    if octets % 8 == 0 and size * dense.storage_offset() % 8 == 0:
+        return dense.view(torch.int64)
+    words = torch.zeros((octets + 7) // 8, dtype=torch.int64, device=dense.device)
     words.view(torch.uint8)[:octets].copy_(dense.view(torch.uint8))
     return words
-
-
-@lru_cache(maxsize=None)
-def _weights_of(numpy: Any) -> Any:
-    return numpy.array(weights(), dtype=numpy.int64)
-
-
-@lru_cache(maxsize=None)
-def _weights_on(device: Any) -> Any:
-    torch: Any = sys.modules["torch"]
-    return torch.tensor(weights(), dtype=torch.int64, device=device)

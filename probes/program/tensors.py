@@ -2,7 +2,6 @@
 
 import collections.abc
 import contextlib
-import ctypes
 import functools
 import itertools
 import sys
@@ -13,16 +12,13 @@ import torch
 from .. import device_digest
 from ..digest import tensor as bits_of
 from ..sketch import SAMPLES, observe
-from .recorder import Bits
+from .recorder import Bits, Digest
 
 _MOST = 64
 """Tensors of one batch or one output that become rows."""
 
 _SKETCHED = 1 << 16
 """Elements up to which a sketch is made: its plan takes 200 times as many bytes."""
-
-_SMALL = 4 * device_digest.BLOCK
-"""Bytes up to which a tensor is digested together with others."""
 
 _NUMPY = "numpy" in sys.modules
 
@@ -66,32 +62,20 @@ def readable(tensor: Any) -> bool:
 
 def bits(tensor: Any) -> Bits:
     """The bits of one readable tensor, whose digest waits for its device no earlier than it is asked for."""
-    batch = _batches[-1]
-    if batch.over:
-        batch = _batches[-1] = _Batch()
-    kind, shape = dtype(tensor.dtype), tuple(tensor.shape)
-    digest = batch.take_small(tensor, kind, shape) if _is_small(tensor) else batch.take([tensor])[0]
-    return Bits(kind, shape, digest, functools.partial(_sampled, tensor))
+    return _bits(tensor, _digest_here(tensor) if _is_here(tensor) else _batch().take([tensor])[0])
 
 
 def all_bits(tensors: List[Any]) -> List[Bits]:
-    """The same of many, which costs less than one by one where they are not small."""
-    large = [tensor for tensor in tensors if not _is_small(tensor)]
-    if not large:
+    """The same of many, which costs less than one by one where a device digests them."""
+    away = [tensor for tensor in tensors if not _is_here(tensor)]
+    if not away:
         return list(map(bits, tensors))
-    batch = _batches[-1]
-    if batch.over:
-        batch = _batches[-1] = _Batch()
-    digests = dict(zip(map(id, large), batch.take(large)))
-    found = []
-    for tensor in tensors:
-        digest = digests.get(id(tensor))
-        if digest:
-            more = functools.partial(_sampled, tensor)
-            found.append(Bits(dtype(tensor.dtype), tuple(tensor.shape), digest, more))
-        else:
-            found.append(bits(tensor))
-    return found
+    digests = dict(zip(map(id, away), _batch().take(away)))
+    return [_bits(tensor, digests.get(id(tensor)) or _digest_here(tensor)) for tensor in tensors]
+
+
+def _bits(tensor: Any, digest: Digest) -> Bits:
+    return Bits(dtype(tensor.dtype), tuple(tensor.shape), digest, functools.partial(_sampled, tensor))
 
 
 def _sampled(tensor: Any, sketched: bool) -> Dict[str, Any]:
@@ -113,18 +97,22 @@ def _sampled(tensor: Any, sketched: bool) -> Dict[str, Any]:
     return dict(observe(bits_of(flat.clone())), shape=list(tensor.shape))
 
 
-def _is_small(tensor: Any) -> bool:
-    """Whether it is digested together with others, of its bytes: one by one, each would cost what thousands of numbers
-    do."""
+def _is_here(tensor: Any) -> bool:
+    """Whether its bytes stand in this process's memory as they are digested."""
     return (
         tensor.is_cpu
-        and tensor.numel() * tensor.element_size() <= _SMALL
         and tensor.layout is torch.strided
         and tensor.is_contiguous()
         and not (tensor.is_conj() or tensor.is_neg())
         and (type(tensor) in (torch.Tensor, torch.nn.Parameter) or not hasattr(tensor, "__tensor_flatten__"))
         and _NUMPY
     )
+
+
+def _digest_here(tensor: Any) -> bytes:
+    count = tensor.numel() * tensor.element_size()
+    kind, shape = dtype(tensor.dtype), tuple(tensor.shape)
+    return device_digest.digest_of_memory(kind, shape, tensor.data_ptr(), count, torch.get_num_threads())
 
 
 class _Batch:
@@ -134,9 +122,7 @@ class _Batch:
         self.over = False
         self._pending = device_digest.Pending()
         self._taken = 0
-        self._small: List[Tuple[str, Tuple[int, ...], bytes]] = []
         self._digests: List[bytes] = []
-        self._small_digests: List[bytes] = []
 
     def take(self, tensors: List[Any]) -> List[Callable[[], bytes]]:
         """Have tensors digested; functions that give their digests."""
@@ -144,25 +130,18 @@ class _Batch:
         self._taken += len(tensors)
         return [functools.partial(self._digest, self._taken - n) for n in range(len(tensors), 0, -1)]
 
-    def take_small(self, tensor: Any, kind: str, shape: Tuple[int, ...]) -> Callable[[], bytes]:
-        """The same of a small one."""
-        count = tensor.numel() * tensor.element_size()
-        self._small.append((kind, shape, ctypes.string_at(tensor.data_ptr(), count) if count else b""))
-        return functools.partial(self._small_digest, len(self._small) - 1)
-
     def _digest(self, number: int) -> bytes:
-        self._finish()
-        return self._digests[number]
-
-    def _small_digest(self, number: int) -> bytes:
-        self._finish()
-        return self._small_digests[number]
-
-    def _finish(self) -> None:
         if not self.over:
             self.over = True
             self._digests = self._pending.finish()
-            self._small_digests = device_digest.digests_small(self._small)
+        return self._digests[number]
+
+
+def _batch() -> _Batch:
+    """The batch that still takes tensors."""
+    if _batches[-1].over:
+        _batches[-1] = _Batch()
+    return _batches[-1]
 
 
 _batches = [_Batch()]

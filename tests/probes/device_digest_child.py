@@ -22,11 +22,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from probes import device_digest
-from probes.device_digest import BLOCK, Pending, digests, digests_numpy
+from probes.device_digest import COLUMNS, ROW_BYTES, ROWS, Pending, digests, digests_numpy
 
 REAL = [torch.float16, torch.float32, torch.float64, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32]
 TYPES = [*REAL, torch.int64, torch.uint16, torch.uint32, torch.uint64, torch.complex64, torch.complex128]
-OCTETS = [0, 1, 2, 3, 4, 6, 8, 64, 100, 4 * BLOCK - 2, 4 * BLOCK, 4 * BLOCK + 2, 8 * BLOCK, 8 * BLOCK + 16]
+OCTETS = [0, 1, 2, 3, 4, 6, 8, 64, 100, *(ROW_BYTES + more for more in (-8, -2, 0, 2, 8)), 8 * ROW_BYTES + 16]
+LARGE = 3 * device_digest._SHARE * ROWS * ROW_BYTES
+"""Bytes that more than one thread digests, if it may."""
 
 
 def made(dtype: Any, octets: int, source: random.Random) -> Any:
@@ -88,30 +90,28 @@ def test_conjugates_and_negative_views() -> None:
 
 
 def test_types_that_numpy_lacks() -> None:
-    values = torch.randn(4 * BLOCK + 3, generator=torch.Generator().manual_seed(1))
+    values = torch.randn(2 * ROW_BYTES + 3, generator=torch.Generator().manual_seed(1))
     for dtype, name in ((torch.bfloat16, "bf2"), (torch.float8_e4m3fn, "float8_e4m3fn")):
         tensor = values.to(dtype)
         size = tensor.element_size()
         data = tensor.view(torch.uint8).numpy()
         seen = device_digest._header("torch." + str(dtype).rpartition(".")[2], (len(tensor),))
         assert seen == f"{name}[{len(tensor)}]:".encode()
-        words = numpy.concatenate([data, numpy.zeros(-len(data) % 4, "u1")]).view("i4").astype("i8")
-        of_block = numpy.array(device_digest.weights())
-        sums = [
-            (words[at : at + BLOCK] * of_block[: len(words[at : at + BLOCK])]).sum()
-            for at in range(0, len(words), BLOCK)
-        ]
-        assert size * len(tensor) == len(data)
-        assert digests([tensor]) == [device_digest._folded(seen, numpy.array(sums).tobytes())]
+        data = numpy.concatenate([data, numpy.zeros(-len(data) % 8, "u1")]).tobytes()
+        (same,) = digests_numpy([numpy.frombuffer(data, "u8")])
+        assert size * len(tensor) <= len(data)
+        sums = device_digest._sums(numpy.frombuffer(data, "u1"), 1)
+        assert device_digest._folded(device_digest._header("uint64", (len(data) // 8,)), sums) == same
+        assert digests([tensor]) == [device_digest._folded(seen, sums)]
 
 
 def test_large_tensors_and_many_small_ones() -> None:
     source = random.Random(3)
-    many = [made(torch.float32, 4 * source.randrange(40), source) for _ in range(3 * device_digest._TOGETHER + 1)]
-    large = made(torch.int32, 4 * (2 * device_digest._SHARE + 3 * BLOCK + 1), source)
+    many = [made(torch.float32, 4 * source.randrange(40), source) for _ in range(700)]
+    large = made(torch.int32, LARGE + 3 * ROW_BYTES + 4, source)
     tensors = [*many[:300], large, *many[300:], large[1:]]
     want = expected(tensors)
-    for threads in (1, 2, 3):
+    for threads in (1, 4, 6):
         torch.set_num_threads(threads)
         assert digests(tensors) == want
     with without_numpy():
@@ -119,8 +119,8 @@ def test_large_tensors_and_many_small_ones() -> None:
 
 
 def test_in_a_forked_child() -> None:
-    torch.set_num_threads(2)
-    tensor = torch.arange(float(3 * device_digest._SHARE))
+    torch.set_num_threads(4)
+    tensor = torch.arange(float(LARGE // 4))
     for _ in range(20):  # until all threads wait
         want = digests([tensor])
     with warnings.catch_warnings():
@@ -134,14 +134,14 @@ def test_in_a_forked_child() -> None:
 
 def test_memory_can_still_be_resized() -> None:
     """FSDP, for one, takes a parameter's memory away between its uses."""
-    tensor = torch.arange(float(3 * device_digest._SHARE))
+    tensor = torch.arange(float(LARGE // 4))
     digests([tensor])
     tensor.untyped_storage().resize_(0)
 
 
 def test_what_changes_later_does_not_matter() -> None:
     pending = Pending()
-    tensors = [torch.arange(20.0), torch.zeros(BLOCK + 1)]
+    tensors = [torch.arange(20.0), torch.zeros(2 * COLUMNS + 1)]
     before = expected(tensors)
     pending.take(tensors)
     for tensor in tensors:
@@ -185,7 +185,7 @@ class Called(TorchFunctionMode):
 def test_the_program_does_not_notice() -> None:
     """No random number, no flag, no operator that a mode of the program's sees, no graph; and the same in all modes."""
     torch.manual_seed(5)
-    weight = torch.randn(BLOCK + 5, requires_grad=True)
+    weight = torch.randn(2 * COLUMNS + 5, requires_grad=True)
     after = weight * 2
     asked = [weight, after, weight.detach().to(torch.bfloat16)]
     want = digests(asked)
@@ -198,8 +198,6 @@ def test_the_program_does_not_notice() -> None:
         torch.device("meta"),
     ]
     for context in contexts:
-        device_digest._weights_on.cache_clear()
-        device_digest._layout.cache_clear()
         with context:
             assert digests(asked) == want
         assert digests(asked) == want
@@ -230,7 +228,7 @@ def at_the_end() -> None:
     status = 1
     try:
         torch.set_num_threads(4)
-        tensor = torch.arange(float(3 * device_digest._SHARE))
+        tensor = torch.arange(float(LARGE // 4))
         status = int(digests([tensor]) != expected([tensor]))
     finally:
         os._exit(status)
