@@ -1,11 +1,14 @@
 """What recording costs a training step, beside DebugMode with tensor hashes: `python3 tests/benchmarks/recorder.py`.
 
-Each way of running is a fresh process of the environment with the frameworks; the ways take turns, and of each the best
-process counts, by its median step. Timings are never assertions; run it on a quiet machine.
+Each way of running is a process of the environment with the frameworks. All of them live at once and take turns, step
+by step, so what else the machine does in a minute falls on all alike: what counts is the median of the differences
+between a step and that of the program alone in the same turn. The program alone runs twice: its difference from itself
+is what cannot be told apart here. Timings are never assertions; run it on a quiet machine.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -18,16 +21,20 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-ROUNDS = 3
-STEPS = {"transformer": 8, "cnn": 40}
-FIRST = {"transformer": 2, "cnn": 10}
+STEPS = {"transformer": 20, "cnn": 300}
+FIRST = {"transformer": 2, "cnn": 20}
 """Steps before the ones that count."""
 
-WAYS = ("alone", "steps", "operators", "DebugMode")
+PAUSE = 0.005
+"""Seconds between two steps, in which the threads of the last one stop to wait for work."""
+
+WAYS = ("alone", "again", "steps", "operators", "DebugMode", "DebugMode, inputs too")
+"""DebugMode hashes what operators give, or also what they are given, without which it cannot tell where two runs part:
+it says of no input which operator it is from."""
 
 
-def train(model_name: str, debug: bool) -> None:
-    """The audited program: it knows nothing of any recorder. Prints the seconds of its steps."""
+def train(model_name: str, way: str) -> None:
+    """The audited program, which knows of no recorder: a step for every line that it reads. Prints the seconds."""
     import torch
 
     torch.manual_seed(0)
@@ -51,37 +58,53 @@ def train(model_name: str, debug: bool) -> None:
         torch.nn.functional.cross_entropy(output.flatten(0, -2), y.flatten()).backward()
         optimizer.step()
 
-    seconds = []
-    for _ in range(STEPS[model_name]):
+    for _ in sys.stdin:
         began = time.perf_counter()
-        if debug:
+        if way.startswith("DebugMode"):
             from torch.utils._debug_mode import DebugMode
 
-            with DebugMode(), DebugMode.log_tensor_hashes(hash_fn="norm"):
+            with DebugMode(), DebugMode.log_tensor_hashes(hash_fn="norm", hash_inputs=way != "DebugMode"):
                 step()
         else:
             step()
-        seconds.append(time.perf_counter() - began)
-    print(json.dumps(seconds))
+        print(time.perf_counter() - began, flush=True)
 
 
-def measure(model: str, way: str) -> tuple[float, float]:
-    """Seconds of the median step of one process, and megabytes of its recording."""
-    from fixtures import environments
-    from probes.program import collect, lay
+class Running:
+    """One way of running, alive."""
 
-    with tempfile.TemporaryDirectory() as folder:
+    def __init__(self, model: str, way: str, folder: str) -> None:
+        from fixtures import environments
+        from probes.program import lay
+
         variables = {}
         if way in ("steps", "operators"):
             window = (FIRST[model], STEPS[model]) if way == "operators" else None
             variables = lay.lay(folder, _sources(), lay.Wanted(None, way, window))
-        words = [environments.frameworks(), __file__, "train", model, str(int(way == "DebugMode"))]
-        done = subprocess.run(words, env={**os.environ, **variables}, capture_output=True, text=True, check=True)
-        seconds = json.loads(done.stdout.splitlines()[-1])[FIRST[model] :]
-        found = collect.collect(folder) if variables else None
-        if found and (found.notes or not found.jobs):
+        self._recorded = folder if variables else None
+        words = [environments.frameworks(), __file__, "train", model, way]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(words, env={**os.environ, **variables}, stdin=pipe, stdout=pipe, text=True)
+
+    def step(self) -> float:
+        """Its seconds."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+    def end(self) -> float:
+        """Megabytes of the recording."""
+        from probes.program import collect
+
+        self._process.communicate()
+        if self._recorded is None:
+            return 0.0
+        found = collect.collect(self._recorded)
+        if found.notes or not found.jobs:
             raise SystemExit(f"it was not recorded: {found.notes}")
-        return statistics.median(seconds), len(json.dumps(found.jobs)) / 1e6 if found else 0.0
+        return len(json.dumps(found.jobs)) / 1e6
 
 
 def _sources() -> dict[str, str]:
@@ -94,22 +117,38 @@ def _sources() -> dict[str, str]:
 
 def main(models: list[str]) -> None:
     for model in models:
-        best: dict[str, tuple[float, float]] = {}
-        for _ in range(ROUNDS):
-            for way in WAYS:
-                best[way] = min(best.get(way, (float("inf"), 0.0)), measure(model, way))
-        alone = best["alone"][0]
-        print(f"{model}: a step takes {alone * 1e3:.1f} ms alone, on {os.cpu_count()} CPUs")
-        for way in WAYS[1:]:
-            taken, size = best[way]
-            more = f"   {taken / alone:5.2f} times   {(taken / alone - 1) * 100:+6.1f}%"
-            beside = f"   {taken / best['DebugMode'][0]:.2f} of DebugMode's" if way == "operators" else ""
-            told = f"   {size:.2f} MB" if size else ""
-            print(f"    {way:10} {taken * 1e3:8.1f} ms{more}{beside}{told}", flush=True)
+        with contextlib.ExitStack() as folders:
+            running = {way: Running(model, way, folders.enter_context(tempfile.TemporaryDirectory())) for way in WAYS}
+            taken: dict[str, list[float]] = {way: [] for way in WAYS}
+            for _ in range(STEPS[model]):
+                for way in WAYS:
+                    taken[way].append(running[way].step())
+                    time.sleep(PAUSE)
+            sizes = {way: running[way].end() for way in WAYS}
+        tell(model, {way: seconds[FIRST[model] :] for way, seconds in taken.items()}, sizes)
+
+
+def tell(model: str, taken: dict[str, list[float]], sizes: dict[str, float]) -> None:
+    """Print what the ways cost, by the seconds of their steps."""
+    alone = taken["alone"]
+    step = statistics.median(alone)
+    more = {way: _median_difference(taken[way], alone) for way in WAYS}
+    print(f"{model}: a step takes {step * 1e3:.1f} ms alone, on {os.cpu_count()} CPUs")
+    for way in WAYS[1:]:
+        beside = f"   {more[way] / more['DebugMode']:.2f} of DebugMode's" if way == "operators" else ""
+        beside += f", {more[way] / more[WAYS[-1]]:.2f} with inputs" if way == "operators" else ""
+        told = f"   {sizes[way]:.2f} MB" if sizes[way] else ""
+        print(
+            f"    {way:21} {more[way] * 1e3:+8.1f} ms a step {more[way] / step * 100:+7.1f}%{beside}{told}", flush=True
+        )
+
+
+def _median_difference(seconds: list[float], alone: list[float]) -> float:
+    return statistics.median(one - other for one, other in zip(seconds, alone, strict=True))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["train"]:
-        train(sys.argv[2], sys.argv[3] == "1")
+        train(sys.argv[2], sys.argv[3])
     else:
         main(sys.argv[1:] or list(STEPS))
