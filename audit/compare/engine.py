@@ -178,6 +178,8 @@ def _pair(a: Measured, b: Measured, shared: set[str], rows: Catalogue) -> _Pair:
     # A person's own program first. Then numpy before python: where most components pass is the better place to show.
     order = sorted(jobs, key=lambda name: (not is_program(name), name == "python", name))
     partings = [results.job(name, a, b) for name in order]
+    # Of the ranks of a program the one that parts first, as it hands what it has to the others.
+    partings.sort(key=lambda one: (0, *one.at) if is_program(one.result.name) else (1,))
     battery = results.battery(a, b)
     changed = environment.compare([a.outline, b.outline], rows).differences
     changed = [one for one in changed if one.fact not in shared]

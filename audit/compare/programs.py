@@ -73,9 +73,16 @@ def beside(result: JobResult, one: Job, two: Job) -> JobResult:
     """The result of a program with what only programs have."""
     notes = dict.fromkeys(note for job in (one, two) for note in job.notes)
     first = result.first_divergence
+    if first and first.operator.startswith(_COLLECTIVE):
+        name = first.operator.split()[0]
+        words = "puts together what all ranks gave, and what others gave is not among its inputs: compare all ranks"
+        notes[f"{name} {words}"] = None
     windows = [range(*window(job)) for job in (one, two)]
     seen = all(first.step in steps if first else bool(steps) for steps in windows)
     return replace(result, operators=seen, notes=list(notes))
+
+
+_COLLECTIVE = ("c10d::", "_c10d_functional::")
 
 
 def aligned(outlines: Sequence[Outline]) -> list[Outline]:

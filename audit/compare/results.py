@@ -99,12 +99,14 @@ def _not_comparable(name: str, one: Operator | None, two: Operator | None, a: Me
 @dataclass
 class Parting:
     """What one job of two sides came to. rows: every row whose inputs are equal and whose output is not; states: the
-    generators of random numbers that are not in one state when that step begins."""
+    generators of random numbers that are not in one state when that step begins; at: step and position of the first
+    divergence."""
 
     result: JobResult
     rows: list[Row] = field(default_factory=list)
     unstable: str = ""
     states: list[str] = field(default_factory=list)
+    at: Position = (0, 0)
 
 
 def job(name: str, a: Measured, b: Measured) -> Parting:
@@ -148,7 +150,8 @@ def _job(name: str, a: Measured, b: Measured) -> Parting:
     step, row = parting
     rows = [row_at(one.trace, *position) for position in partings if shaky is None or position < shaky]
     where = _divergence(name, one.trace, two.trace, step, row, [a.label, b.label])
-    return Parting(_result(name, "diverged", one, two, where), rows, words, _states(one.trace, two.trace, step))
+    states = _states(one.trace, two.trace, step)
+    return Parting(_result(name, "diverged", one, two, where), rows, words, states, parting)
 
 
 def _result(name: str, verdict: str, one: Job, two: Job, where: FirstDivergence | None) -> JobResult:

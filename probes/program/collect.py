@@ -13,6 +13,9 @@ from .lay import Wanted, wanted
 from .recorder import FILE
 from .site import FAILED, STARTED
 
+VERSION = 2
+"""Of the job. 2: digests add words and multiply none; collective operations have rows."""
+
 _TAIL = 1 << 16
 
 Record = Dict[str, Any]
@@ -100,7 +103,7 @@ class _Process:
                 phases.setdefault(self._definitions[number].phase)
         record: Record = {
             "name": name,
-            "version": 1,
+            "version": VERSION,
             "configuration": _configuration(asked),
             "facts": self._effect,
             "trace": assembled(self._definitions, list(phases), self.steps, self._values),

@@ -20,9 +20,9 @@ import torch
 from torch.utils import _python_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .. import dispatched
+from .. import device_digest, dispatched
 from . import tensors
-from .lineage import Lineage, memory
+from .lineage import Lineage, Rows, memory
 from .recorder import EVALUATION, Recorder
 
 _FLUSH = 512
@@ -37,6 +37,14 @@ _CONSTANT = frozenset(("aten::lift_fresh", "aten::lift"))
 _DRAW = ("normal_", "uniform_", "random_", "bernoulli_", "exponential_", "log_normal_", "cauchy_", "geometric_")
 _OVERWRITES = frozenset("aten::" + name for name in ("fill_", "zero_", "copy_", *_DRAW, "eye_", "arange_"))
 """What changes its first argument without reading it."""
+
+_FILLED = frozenset(("tensors", "output", "outputs", "output_tensor", "output_tensors", "output_lists"))
+"""Arguments that a collective operation changes without saying so; "tensors" it reads as well."""
+
+_NOTHING_FILLED = frozenset("c10d::" + name for name in ("send", "barrier", "monitored_barrier_", "check_for_nan"))
+
+_FILLS_PART = frozenset(("fsdp::all_gather_copy_in",))
+"""What copies into a part of memory that is not all written yet, and gives this part first."""
 
 _HIDDEN = ("running_mean", "running_var")
 """Arguments that a batch norm changes without saying so."""
@@ -61,10 +69,11 @@ class _Kind(NamedTuple):
 
     name: str
     writes: Dict[Any, bool]  # arguments, by place and by name: whether they are read as well
-    reads: bool  # its arguments count: it is none of _EMPTY and _CONSTANT
+    reads: bool  # its arguments count: it is none of _EMPTY and _CONSTANT, and gives no view
     seeded: bool  # it draws random numbers
     listed: bool  # it treats the elements of its lists one by one
     later: bool  # what it gives is there only when it has been waited for
+    collective: bool  # what it changes is there only when the program has waited for it
     words: Dict[Any, Tuple[str, Tuple[str, ...]]]  # operator and components, by dtype and device
 
 
@@ -75,6 +84,16 @@ class _Given(NamedTuple):
     written: List[Any]
     common: List[int]  # rows that every result comes from
     lists: List[List[List[int]]]  # rows of the elements of each list
+
+
+class _Begun(NamedTuple):
+    """A result of a collective operation that nobody has read yet."""
+
+    kind: _Kind
+    name: str
+    tensor: Any
+    rows: Rows  # that it comes from
+    where: Tuple[str, str]
 
 
 class Operators(TorchDispatchMode):  # type: ignore[misc]
@@ -106,6 +125,7 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         self._modules: Dict[int, str] = {}  # names by id, of the module that was called by no other
         self._names: Dict[int, str] = {}  # by memory: what a module or an optimizer keeps
         self._forward: Dict[int, str] = {}  # modules by the number of the autograd node that the operator made
+        self._begun: Dict[int, List[_Begun]] = {}  # by memory
         self._files: Dict[str, str] = {}  # by path: the file's name, "" if it is not the program's
         self._folder = os.getcwd()
         self._evaluations = 0
@@ -171,14 +191,23 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
                 "torch.compile: of the operators in compiled code, only those that it dispatches are seen"
             )
         self.phase = "data"
-        self._scalars, self._forward, self._names = {}, {}, {}
+        self._scalars, self._forward, self._names, self._begun = {}, {}, {}, {}
         self._lineage.forget()
 
     # Rows of the step that are no operators'.
 
     def origin(self, tensor: Any, phase: str) -> Tuple[int, ...]:
         """The rows that a tensor is from, as inputs of the next row of a phase; none where operators are not seen."""
-        return tuple(self._lineage.inputs(memory(tensor), phase)) if self._open else ()
+        if not self._open:
+            return ()
+        rows: List[int] = []
+        for part in device_digest.dense_of(torch, tensor) if hasattr(tensor, "__tensor_flatten__") else [tensor]:
+            number = memory(part)
+            if number in self._begun:
+                self._now = phase
+                self._end(number)
+            rows.extend(self._lineage.inputs(number, phase))
+        return tuple(rows)
 
     def know(self, tensor: Any, position: int) -> None:
         """A row of the step was made of this tensor."""
@@ -197,6 +226,8 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
                 return func(*args, **kwargs)
             if types and any(one not in _TENSORS for one in types):
                 return NotImplemented  # a tensor of another kind computes with tensors of this one, which are seen
+            if self._begun and self._ends(kind, args):
+                return func(*args, **kwargs)
             try:
                 given = self._given(kind, args, kwargs)
             except Exception as error:
@@ -219,10 +250,11 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
             kind = _Kind(
                 schema.name,
                 _writes(schema),
-                schema.name not in _EMPTY and schema.name not in _CONSTANT,
+                not (schema.name in _EMPTY or schema.name in _CONSTANT or _shows(schema)),
                 torch.Tag.nondeterministic_seeded in func.tags,
                 schema.name.startswith(("aten::_foreach_", "aten::_fused_")),
                 schema.name.startswith("_c10d_functional::"),
+                schema.name.startswith("c10d::") and schema.name not in _NOTHING_FILLED,
                 {},
             )
         self._kinds[func] = kind
@@ -249,7 +281,9 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
             elif isinstance(value, float):
                 floats.append(value)
             elif isinstance(value, (list, tuple)) and value:
-                if isinstance(value[0], float):
+                if isinstance(value[0], (list, tuple)):
+                    value = [one for part in value for one in part]
+                if value and isinstance(value[0], float):
                     floats.extend(value)
                 elif any(isinstance(one, torch.Tensor) for one in value):
                     given.lists.append([self._take(kind, given, [], key, one) for one in value])
@@ -270,6 +304,11 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         if key in kind.writes:
             given.written.append(tensor)
             reads = reads and kind.writes[key]
+        if number in self._begun:
+            if reads:
+                self._end(number)
+            elif key in kind.writes:
+                del self._begun[number]
         if reads:
             if number not in self._lineage.known:
                 name = self._names.get(number, "unseen")
@@ -286,7 +325,16 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
 
     def _made(self, kind: _Kind, given: _Given, result: Any) -> None:
         """Record what came of a call."""
+        if kind.collective:
+            self._begin(kind, given)
+            return
         results = result if isinstance(result, (list, tuple)) else (result,)
+        common = tuple(given.common)
+        if given.lists and not kind.listed:
+            common = (*common, *[row for rows in given.lists for one in rows for row in one])
+        if kind.name in _FILLS_PART:
+            self._lineage.wrote(results[0], self._row_of(kind, kind.name, results[0], common))
+            return
         fresh = []
         for tensor in results if kind.later else ():
             torch.ops._c10d_functional.wait_tensor(tensor)
@@ -301,9 +349,6 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
                 self._lineage.set(tensor, ())
             return
         made = [*given.written, *fresh]
-        common = tuple(given.common)
-        if given.lists and not kind.listed:
-            common = (*common, *[row for rows in given.lists for one in rows for row in one])
         for place, tensor in enumerate(made):
             name = kind.name if len(made) == 1 else "{}.{}".format(kind.name, place)
             inputs = common
@@ -315,8 +360,37 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
             else:
                 self._lineage.know(tensor, position)
 
-    def _row_of(self, kind: _Kind, name: str, tensor: Any, inputs: Tuple[int, ...]) -> int:
-        """A row of a result."""
+    def _begin(self, kind: _Kind, given: _Given) -> None:
+        """A collective operation has begun: remember what its results come from."""
+        now = self._recorder.step_of(self._now)
+        rows = dict.fromkeys([*given.common, *[row for rows in given.lists for one in rows for row in one]])
+        known = tuple((now, row) if row >= 0 else (now - 1, -(row + 1)) for row in rows)
+        where = (self._module(), self._source())
+        for place, tensor in enumerate(given.written):
+            name = kind.name if len(given.written) == 1 else "{}.{}".format(kind.name, place)
+            self._begun.setdefault(memory(tensor), []).append(_Begun(kind, name, tensor, known, where))
+
+    def _ends(self, kind: _Kind, args: Any) -> bool:
+        """Whether this copies a result of a collective operation to where the program wanted it, as Gloo does when it
+        is waited for."""
+        if kind.name != "aten::copy_" or memory(args[0]) not in self._begun:
+            return False
+        return memory(args[1]) not in self._lineage.known
+
+    def _end(self, number: int) -> None:
+        """What collective operations gave in this memory is read now, so the program has waited for it: make rows."""
+        now = self._recorder.step_of(self._now)
+        for one in self._begun.pop(number):
+            end = (one.tensor.storage_offset() + one.tensor.numel()) * one.tensor.element_size()
+            if one.tensor.untyped_storage().nbytes() < end:
+                continue  # it was given back unread
+            inputs = tuple(row if step == now else -(row + 1) for step, row in one.rows if step >= now - 1)
+            self._lineage.wrote(one.tensor, self._row_of(one.kind, one.name, one.tensor, inputs, one.where))
+
+    def _row_of(
+        self, kind: _Kind, name: str, tensor: Any, inputs: Tuple[int, ...], where: Optional[Tuple[str, str]] = None
+    ) -> int:
+        """A row of a result. where: module and line, if it is not what runs now."""
         bits = tensors.bits(tensor)
         key = (bits.dtype, tensor.is_cpu)
         if key not in kind.words:
@@ -325,7 +399,7 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         words, components = kind.words[key]
         if len(inputs) > 1:
             inputs = tuple(dict.fromkeys(inputs))
-        return self._row(name, words, bits, inputs, components, self._module(), self._source())
+        return self._row(name, words, bits, inputs, components, *(where or (self._module(), self._source())))
 
     def _row(self, name: str, operator: str, value: Any, inputs: Tuple[int, ...], *more: Any) -> int:
         """A row of the phase, which may be the last before the process ends."""
@@ -377,10 +451,21 @@ def _imagined() -> bool:
     return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
 
 
+def _shows(schema: Any) -> bool:
+    """Whether an operator only gives views of what it is given."""
+    aliases = [one.alias_info for one in schema.returns]
+    return bool(aliases) and all(alias is not None and not alias.is_write for alias in aliases)
+
+
 def _writes(schema: Any) -> Dict[Any, bool]:
     """The arguments that an operator changes."""
     writes: Dict[Any, bool] = {}
     hidden = _HIDDEN if schema.name.endswith("batch_norm") else ()
+    if schema.name.startswith("c10d::") and schema.name not in _NOTHING_FILLED:
+        for place, one in enumerate(schema.arguments):
+            if one.name in _FILLED:
+                writes[place] = writes[one.name] = one.name == "tensors" and "recv" not in schema.name
+        return writes
     for place, one in enumerate(schema.arguments):
         if one.name in hidden or (one.alias_info is not None and one.alias_info.is_write):
             reads = not one.kwarg_only and not (place == 0 and schema.name in _OVERWRITES)

@@ -82,10 +82,15 @@ def _bits(name: str, step: int, far: float | None, dtype: str) -> Tensor:
 
 
 def trace(
-    *twists: Twist, steps: int = 3, operators: range = range(0), generators: bool = True, evaluation: int | None = None
+    *twists: Twist,
+    steps: int = 3,
+    operators: range = range(0),
+    generators: bool = True,
+    evaluation: int | None = None,
+    ranks: bool = False,
 ) -> Trace:
     """The trace of a program of so many steps. operators: the steps whose operators are recorded; evaluation: the step
-    before which it evaluates."""
+    before which it evaluates; ranks: its gradients are the mean of those of all ranks."""
     made = _Recording(twists)
     for step in range(steps):
         made.begin()
@@ -115,8 +120,11 @@ def trace(
         last = ("aten::addmm#1",) if step in operators else ("batch.0", *weights)
         made.row("forward", "output", last, module="Net")
         made.row("loss", "loss", ("output", "batch.1"))
+        if ranks:
+            made.row("backward", "c10d::allreduce_", ("loss",), operator="c10d::allreduce_ f4", source="train.py:31")
         for name in PARAMETERS[::-1]:
-            made.row("backward", f"grad:{name}", ("loss", f"weight:{name}"))
+            given = ("c10d::allreduce_",) if ranks else ()
+            made.row("backward", f"grad:{name}", (*given, "loss", f"weight:{name}"))
         for name in PARAMETERS:
             made.row("update", f"weight:{name}", (f"grad:{name}", f"weight:{name}"))
     phases = dict.fromkeys(one.phase for one in made.definitions)

@@ -282,6 +282,27 @@ def test_ranks_are_compared_by_name_and_a_lacking_one_is_said() -> None:
     ]
 
 
+def test_the_rank_that_parts_first_is_named_and_not_the_one_that_it_hands_its_gradients() -> None:
+    how: dict[str, Any] = {"operators": range(3), "ranks": True}
+    ranks = [program(name=f"program.rank{n}", **how) for n in range(2)]
+    given = program(Twist("c10d::allreduce_"), name="program.rank0", **how)
+    odd = program(Twist("aten::gelu"), name="program.rank1", **how)
+    comparison = compare([machine("a", *ranks), machine("b", given, odd)])
+    found = comparison.results.first_divergence
+    assert found
+    assert (found.job, found.tensor) == ("program.rank1", "aten::gelu")
+    assert "puts together" not in render.diff(comparison).split("Not seen")[0]
+    alone = compare([machine("a", ranks[0]), machine("b", given)])
+    shown = " ".join(render.diff(alone).split())
+    assert alone.results.first_divergence
+    assert alone.results.first_divergence.components == []
+    assert shown.startswith("DIFFERENT RESULTS. Cause unknown")
+    assert (
+        "c10d::allreduce_ puts together what all ranks gave, and what others gave is not among its inputs: "
+        "compare all ranks" in shown
+    )
+
+
 # Once, and repeated
 
 

@@ -49,15 +49,15 @@ class Ran:
         (found,) = [digest for row, digest in self.rows(step) if (row["phase"], row["tensor"]) == (phase, tensor)]
         return found
 
-    def inputs(self, step: int, phase: str, tensor: str) -> list[str]:
+    def inputs(self, step: int, phase: str, tensor: str, name: str = "program") -> list[str]:
         """The inputs of a row in words: "loss", "before weight:w"."""
-        (row,) = [row for row, _ in self.rows(step) if (row["phase"], row["tensor"]) == (phase, tensor)]
+        (row,) = [row for row, _ in self.rows(step, name) if (row["phase"], row["tensor"]) == (phase, tensor)]
         named = []
         for position in row["inputs"]:
             if position >= 0:
-                named.append(self.rows(step)[position][0]["tensor"])
+                named.append(self.rows(step, name)[position][0]["tensor"])
             else:
-                named.append("before " + self.rows(step - 1)[-position - 1][0]["tensor"])
+                named.append("before " + self.rows(step - 1, name)[-position - 1][0]["tensor"])
         return named
 
 

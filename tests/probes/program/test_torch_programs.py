@@ -171,7 +171,7 @@ def test_two_ranks_are_two_jobs(program: Program) -> None:
     """First replicas, whose batches a spawned worker computes; then parts, and shards, whose operators are recorded."""
     python = environments.frameworks()
     words = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "prog.py"]
-    ran = program(dedent(RANKS), words=words, wanted=lay.Wanted(None, "operators", (3, 6)), OMP_NUM_THREADS="1")
+    ran = program(dedent(RANKS), words=words, wanted=lay.Wanted(None, "operators", (2, 6)), OMP_NUM_THREADS="1")
     assert ran.done.returncode == 0, ran.done.stderr
     assert [job["name"] for job in ran.collected.jobs] == ["program.rank0", "program.rank1"]
     assert [job["trace"]["steps"] for job in ran.collected.jobs] == [6, 6]
@@ -181,12 +181,24 @@ def test_two_ranks_are_two_jobs(program: Program) -> None:
     assert rows[0]["batch"] != rows[1]["batch"]
     assert rows[0]["grad:weight"] == rows[1]["grad:weight"]  # the mean over both
     assert rows[0]["weight:weight"] == rows[1]["weight:weight"]
+    job = "program.rank0"
+    rows = [{row["tensor"]: digest for row, digest in ran.rows(2, f"program.rank{n}")} for n in (0, 1)]
+    assert rows[0]["c10d::allreduce_"] == rows[1]["c10d::allreduce_"]
+    assert ran.inputs(2, "backward", "c10d::allreduce_", job) == ["aten::mul#2", "aten::mul#3"]
+    assert ran.inputs(2, "backward", "aten::copy_", job) == ["c10d::allreduce_"]
     rows = [{row["tensor"]: digest for row, digest in ran.rows(3, f"program.rank{n}")} for n in (0, 1)]
     assert rows[0]["aten::addmm"] != rows[1]["aten::addmm"]
     assert rows[0]["_c10d_functional::all_reduce"] == rows[1]["_c10d_functional::all_reduce"]
     assert rows[0]["output"] == rows[1]["output"]
     rows = [{row["tensor"]: digest for row, digest in ran.rows(5, f"program.rank{n}")} for n in (0, 1)]
     assert {"aten::addmm", "aten::addmm#1", "output", "loss"} <= set(rows[0])
+    gathered = ran.inputs(5, "forward", "fsdp::split_with_sizes_copy.0", job)
+    assert gathered == ["c10d::_allgather_base_"]
+    assert ran.inputs(5, "forward", gathered[0], job) == ["fsdp::all_gather_copy_in"]
+    assert rows[0]["c10d::_allgather_base_"] == rows[1]["c10d::_allgather_base_"]
+    assert ran.inputs(5, "backward", "c10d::_reduce_scatter_base_", job) == ["fsdp::chunk_cat#1"]
+    assert ran.inputs(5, "backward", "grad:FSDPSequential.0.weight", job)[0].startswith("c10d::_reduce_scatter_base_")
+    assert not any(name.startswith("unseen") for name in rows[0])
     shard = "weight:FSDPSequential.0.weight"
     assert rows[0][shard] != rows[1][shard]
 
