@@ -95,7 +95,8 @@ class _Process:
             self._take(line)
 
     def job(self, name: str, asked: Wanted) -> Record:
-        for value in self._values:
+        values = [value for value in self._values if self._has(value)]
+        for value in values:
             value["digest"] = self.steps[value["step"]].digests[value["row"]].hex()
         phases: Dict[str, None] = {}
         for step in self.steps:
@@ -106,7 +107,7 @@ class _Process:
             "version": VERSION,
             "configuration": _configuration(asked),
             "facts": self._effect,
-            "trace": assembled(self._definitions, list(phases), self.steps, self._values),
+            "trace": assembled(self._definitions, list(phases), self.steps, values),
         }
         if self._scores:
             record["scores"] = self._scores
@@ -114,6 +115,11 @@ class _Process:
         if outcome:
             record["outcome"] = outcome
         return record
+
+    def _has(self, value: Record) -> bool:
+        """Whether the row of a value was written: the process may have ended between the two."""
+        step, row = value["step"], value["row"]
+        return bool(step < len(self.steps) and row < len(self.steps[step].digests))
 
     def _take(self, line: Record) -> None:
         if "process" in line:

@@ -43,6 +43,9 @@ _FILLED = frozenset(("tensors", "output", "outputs", "output_tensor", "output_te
 
 _NOTHING_FILLED = frozenset("c10d::" + name for name in ("send", "barrier", "monitored_barrier_", "check_for_nan"))
 
+_WAITS = frozenset("_c10d_functional::" + name for name in ("wait_tensor", "_wrap_tensor_autograd"))
+"""What gives what it is given, when it is there or to be waited for later."""
+
 _FILLS_PART = frozenset(("fsdp::all_gather_copy_in",))
 """What copies into a part of memory that is not all written yet, and gives this part first."""
 
@@ -69,11 +72,10 @@ class _Kind(NamedTuple):
 
     name: str
     writes: Dict[Any, bool]  # arguments, by place and by name: whether they are read as well
-    reads: bool  # its arguments count: it is none of _EMPTY and _CONSTANT, and gives no view
+    reads: bool  # its arguments count: it is none of _EMPTY and _CONSTANT, gives no view, and is none of _WAITS
     seeded: bool  # it draws random numbers
     listed: bool  # it treats the elements of its lists one by one
-    later: bool  # what it gives is there only when it has been waited for
-    collective: bool  # what it changes is there only when the program has waited for it
+    collective: bool  # what it changes or gives is there only when the program has waited for it
     words: Dict[Any, Tuple[str, Tuple[str, ...]]]  # operator and components, by dtype and device
 
 
@@ -87,11 +89,14 @@ class _Given(NamedTuple):
 
 
 class _Begun(NamedTuple):
-    """A result of a collective operation that nobody has read yet."""
+    """A result of a collective operation that nobody has read yet. Of its memory, which it does not keep alive, others
+    read and write the rest meanwhile."""
 
     kind: _Kind
     name: str
-    tensor: Any
+    dtype: Any
+    place: Any  # offset, shape and strides
+    extent: range  # of bytes
     rows: Rows  # that it comes from
     where: Tuple[str, str]
 
@@ -191,8 +196,9 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
                 "torch.compile: of the operators in compiled code, only those that it dispatches are seen"
             )
         self.phase = "data"
-        self._scalars, self._forward, self._names, self._begun = {}, {}, {}, {}
+        self._scalars, self._forward, self._names = {}, {}, {}
         self._lineage.forget()
+        self._begun = {number: begun for number, begun in self._begun.items() if number in self._lineage.known}
 
     # Rows of the step that are no operators'.
 
@@ -205,7 +211,7 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
             number = memory(part)
             if number in self._begun:
                 self._now = phase
-                self._end(number)
+                self._meet(part, True)
             rows.extend(self._lineage.inputs(number, phase))
         return tuple(rows)
 
@@ -250,11 +256,11 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
             kind = _Kind(
                 schema.name,
                 _writes(schema),
-                not (schema.name in _EMPTY or schema.name in _CONSTANT or _shows(schema)),
+                not (schema.name in _EMPTY | _CONSTANT | _WAITS or _shows(schema)),
                 torch.Tag.nondeterministic_seeded in func.tags,
                 schema.name.startswith(("aten::_foreach_", "aten::_fused_")),
-                schema.name.startswith("_c10d_functional::"),
-                schema.name.startswith("c10d::") and schema.name not in _NOTHING_FILLED,
+                schema.name.startswith(("c10d::", "_c10d_functional::"))
+                and schema.name not in _NOTHING_FILLED | _WAITS,
                 {},
             )
         self._kinds[func] = kind
@@ -304,11 +310,8 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         if key in kind.writes:
             given.written.append(tensor)
             reads = reads and kind.writes[key]
-        if number in self._begun:
-            if reads:
-                self._end(number)
-            elif key in kind.writes:
-                del self._begun[number]
+        if number in self._begun and (reads or key in kind.writes):
+            self._meet(tensor, reads)
         if reads:
             if number not in self._lineage.known:
                 name = self._names.get(number, "unseen")
@@ -325,10 +328,14 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
 
     def _made(self, kind: _Kind, given: _Given, result: Any) -> None:
         """Record what came of a call."""
-        if kind.collective:
-            self._begin(kind, given)
-            return
         results = result if isinstance(result, (list, tuple)) else (result,)
+        if kind.collective:
+            self._begin(kind, given, given.written or results)
+            return
+        if kind.name in _WAITS:
+            if memory(result) in self._begun:
+                self._meet(result, True)
+            return
         common = tuple(given.common)
         if given.lists and not kind.listed:
             common = (*common, *[row for rows in given.lists for one in rows for row in one])
@@ -336,8 +343,6 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
             self._lineage.wrote(results[0], self._row_of(kind, kind.name, results[0], common))
             return
         fresh = []
-        for tensor in results if kind.later else ():
-            torch.ops._c10d_functional.wait_tensor(tensor)
         for tensor in results:
             number = memory(tensor)
             if number and number not in given.memories:
@@ -360,32 +365,49 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
             else:
                 self._lineage.know(tensor, position)
 
-    def _begin(self, kind: _Kind, given: _Given) -> None:
+    def _begin(self, kind: _Kind, given: _Given, results: Any) -> None:
         """A collective operation has begun: remember what its results come from."""
         now = self._recorder.step_of(self._now)
         rows = dict.fromkeys([*given.common, *[row for rows in given.lists for one in rows for row in one]])
         known = tuple((now, row) if row >= 0 else (now - 1, -(row + 1)) for row in rows)
         where = (self._module(), self._source())
-        for place, tensor in enumerate(given.written):
-            name = kind.name if len(given.written) == 1 else "{}.{}".format(kind.name, place)
-            self._begun.setdefault(memory(tensor), []).append(_Begun(kind, name, tensor, known, where))
+        for place, tensor in enumerate(results):
+            number = memory(tensor)
+            if not number:
+                continue
+            if number not in self._lineage.known:
+                self._lineage.set(tensor, ())
+            name = kind.name if len(results) == 1 else "{}.{}".format(kind.name, place)
+            shown = (tensor.storage_offset(), tensor.shape, tensor.stride())
+            begun = _Begun(kind, name, tensor.dtype, shown, _extent(tensor), known, where)
+            self._begun.setdefault(number, []).append(begun)
 
     def _ends(self, kind: _Kind, args: Any) -> bool:
-        """Whether this copies a result of a collective operation to where the program wanted it, as Gloo does when it
-        is waited for."""
-        if kind.name != "aten::copy_" or memory(args[0]) not in self._begun:
+        """Whether this copies what a collective operation gives to where the program wanted it, as Gloo does with the
+        scattered when it is waited for."""
+        if kind.name != "aten::copy_" or memory(args[1]) in self._lineage.known:
             return False
-        return memory(args[1]) not in self._lineage.known
+        return any("reduce_scatter" in one.name for one in self._begun.get(memory(args[0]), ()))
 
-    def _end(self, number: int) -> None:
-        """What collective operations gave in this memory is read now, so the program has waited for it: make rows."""
-        now = self._recorder.step_of(self._now)
+    def _meet(self, tensor: Any, reads: bool) -> None:
+        """A tensor is read or changed now, so the program has waited for what collective operations gave in its place:
+        make rows, but of what is written over unread."""
+        number, extent = memory(tensor), _extent(tensor)
         for one in self._begun.pop(number):
-            end = (one.tensor.storage_offset() + one.tensor.numel()) * one.tensor.element_size()
-            if one.tensor.untyped_storage().nbytes() < end:
-                continue  # it was given back unread
-            inputs = tuple(row if step == now else -(row + 1) for step, row in one.rows if step >= now - 1)
-            self._lineage.wrote(one.tensor, self._row_of(one.kind, one.name, one.tensor, inputs, one.where))
+            both = range(max(one.extent.start, extent.start), min(one.extent.stop, extent.stop))
+            if not both:
+                self._begun.setdefault(number, []).append(one)
+            elif one.extent.stop <= tensor.untyped_storage().nbytes() and (reads or both != one.extent):
+                self._end(one, tensor)  # else it was given back unread
+
+    def _end(self, one: _Begun, tensor: Any) -> None:
+        """Make the row of a result of a collective operation, in the memory of a tensor."""
+        with tensors.aside():
+            given = torch.empty(0, dtype=one.dtype, device=tensor.device)
+            given.set_(tensor.untyped_storage(), *one.place)
+        now = self._recorder.step_of(self._now)
+        inputs = tuple(row if step == now else -(row + 1) for step, row in one.rows if step >= now - 1)
+        self._lineage.wrote(given, self._row_of(one.kind, one.name, given, inputs, one.where))
 
     def _row_of(
         self, kind: _Kind, name: str, tensor: Any, inputs: Tuple[int, ...], where: Optional[Tuple[str, str]] = None
@@ -441,6 +463,13 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         path = os.path.abspath(path)
         inside = path.startswith(self._folder + os.sep)
         return os.path.relpath(path, self._folder) if inside else os.path.basename(path)
+
+
+def _extent(tensor: Any) -> range:
+    """The bytes of its memory from a tensor's first to its last."""
+    size, begin = tensor.element_size(), tensor.storage_offset()
+    last = sum((count - 1) * stride for count, stride in zip(tensor.shape, tensor.stride())) if tensor.numel() else -1
+    return range(begin * size, (begin + last + 1) * size)
 
 
 def _imagined() -> bool:

@@ -232,8 +232,9 @@ class _Steps:
                 self._write(self._waiting.popleft())
 
     def _end(self) -> None:
-        self._give_up()
-        self._settle()
+        if not self._recorder.over:
+            self._give_up()
+            self._settle()
 
     # Rows.
 

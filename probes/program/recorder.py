@@ -64,17 +64,19 @@ class Bits(NamedTuple):
 class Recorder:
     """Records one process. step: the number of the step that is open, or over with none begun since; active: false once
     recording has stopped; forked: this is a child in which it never began; rank, world: of this process, if it has any,
-    known before the first step is over."""
+    known before the first step is over; over: the last step that was asked for is."""
 
     def __init__(self, folder: str, wanted: Wanted) -> None:
         self.wanted = wanted
         self.active = True
         self.forked = False
         self.step = 0
+        self.over = False
         self.rank: Optional[int] = None
         self.world: Optional[int] = None
         self._folder = folder
         self._file = -1
+        self._path = ""
         self._began = time.time()
         self._lines: List[str] = []
         self._definitions: Dict[Tuple[Any, ...], int] = {}  # by what a `Definition` has
@@ -91,7 +93,6 @@ class Recorder:
         self._values_bytes = 0
         self._loss: Any = None
         self._done = False  # the step is over
-        self._over = False  # it was the last that was asked for
         self._at_begin: List[Callable[[], None]] = []
         self._at_end: List[Callable[[], None]] = []
         self._begun = False  # the step has a row of its own work
@@ -181,7 +182,7 @@ class Recorder:
 
     def end_step(self) -> None:
         """The step that is open is over. Raises Enough, in the main thread, after the last step that was asked for."""
-        if self._over:  # the program goes on although it was told to end
+        if self.over:  # the program goes on although it was told to end
             self._write()
             os._exit(0)
         self._begin("")
@@ -192,7 +193,7 @@ class Recorder:
         self._write()
         self._done = True
         if self.wanted.steps is not None and self.step + 1 >= self.wanted.steps:
-            self._over = True
+            self.over = True
             if threading.current_thread() is threading.main_thread():
                 raise Enough(0)
 
@@ -275,10 +276,12 @@ class Recorder:
             return
         if self._file < 0:
             name = "{}{}-{}".format(FILE, os.getpid(), time.time_ns())
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-            self._file = os.open(os.path.join(self._folder, name), flags, 0o600)
+            self._path = os.path.join(self._folder, name)
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
             process = {"pid": os.getpid(), "began": self._began, "rank": self.rank, "world": self.world}
             self._lines.insert(0, json.dumps({"process": process}))
+        elif not _is_open(self._file, self._path):  # the program closed it; the number may be a file of its own by now
+            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
         data = ("\n".join(self._lines) + "\n").encode("ascii")
         self._lines = []
         while data:
@@ -289,7 +292,8 @@ class Recorder:
         if self.active:
             with self.guarding():
                 for function in self._at_end:
-                    function()
+                    with contextlib.suppress(Enough):  # it ends already
+                        function()
                 if self._scores and not (self._done or self._sequence):  # all that there is to compare
                     for name, value in self._scores.items():
                         self.row("record", "score:" + name, "score", value)
@@ -309,6 +313,14 @@ class Recorder:
             with contextlib.suppress(OSError):
                 os.close(self._file)
             self._file = -1
+
+
+def _is_open(descriptor: int, path: str) -> bool:
+    """Whether this number of an open file is still one of the file at that path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except OSError:
+        return False
 
 
 def _private(phase: str, name: str) -> bool:

@@ -177,7 +177,7 @@ class _Steps:
         self.after_call = self._hook(self._after_call)
         self.before_backward = self._hook(self._before_backward)
         self.after_backward = self._hook(self._after_backward)
-        self.before_update = self._hook(self._before_update)
+        self.before_update = self._hook(self._before_update, self._trains_forked)
         self.after_update = self._hook(self._after_update)
         self.batch_given = self._hook(self._batch_given)
         recorder.at_end(self._fold)
@@ -198,7 +198,8 @@ class _Steps:
         if self._operators and self.helping:
             self._operators.close()
 
-    def _hook(self, function: Function) -> Callable[..., None]:
+    def _hook(self, function: Function, forked: Optional[Callable[[], None]] = None) -> Callable[..., None]:
+        """A hook of this function; forked: what is called in a forked child instead."""
         recorder = self.recorder
 
         @functools.wraps(function)
@@ -209,6 +210,8 @@ class _Steps:
                         function(*arguments)
                 if self._operators and not self.helping:
                     self._operators.turn()
+            elif recorder.forked and forked:
+                forked()
 
         tensors.pass_over(hook, inside=True)
         return hook
@@ -222,12 +225,15 @@ class _Steps:
             self.recorder.flush()
         return self.helping
 
+    def _trains_forked(self) -> None:
+        with self.recorder.guarding():
+            self.recorder.note("a process trains that was forked when torch was there: its steps are not recorded")
+            self.recorder.flush()
+
     def optimizer_made(self) -> None:
         """From here on, what is computed without gradients is an evaluation."""
         if self.recorder.forked:
-            with self.recorder.guarding():
-                self.recorder.note("a process trains that was forked when torch was there: its steps are not recorded")
-                self.recorder.flush()
+            self._trains_forked()
         self.optimized = True
         if self._operators:
             self._operators.optimized = True

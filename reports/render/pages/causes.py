@@ -161,7 +161,9 @@ def _other(comparison: Comparison, all: bool) -> Block | None:
     texts = []
     if adding:
         texts.append(f"{count(adding, 'more fact')} of the same components, which can add to it")
-    if numeric:
+    if numeric and comparison.results.first_divergence and not comparison.causes:
+        texts.append(f"{count(numeric, 'fact')} that can matter, of which none is shown to")
+    elif numeric:
         texts.append(f"{count(numeric, 'fact')} that can matter but {'does' if numeric == 1 else 'do'} not here")
     if never:
         texts.append(f"{count(never, 'fact')} that never {'does' if never == 1 else 'do'}")

@@ -118,15 +118,18 @@ def quoted(jobs: Sequence[JobResult]) -> list[str]:
 def seen(comparison: Comparison, all: bool) -> list[Block]:
     """How much of a program was compared where that is not all of it, what could not be seen, and its scores."""
     blocks: list[Block] = []
+    told: set[str] = set()
     for job in (one for one in comparison.results.jobs if is_program(one.name)):
         uneven = _uneven(comparison, job)
         if uneven:
             blocks.append(sentence("Steps", uneven, weight=3, optional=True))
         if job.scores:
             blocks.append(Block("Scores", tuple(Row((_score(comparison, one),)) for one in job.scores), weight=6))
-        if job.notes:
-            few = job.notes if all else job.notes[:_FEW]
-            more = f"; {len(job.notes) - len(few)} more (--all)" if len(few) < len(job.notes) else ""
+        notes = [note for note in job.notes if note not in told]  # ranks have most of them in common
+        told.update(notes)
+        if notes:
+            few = notes if all else notes[:_FEW]
+            more = f"; {len(notes) - len(few)} more (--all)" if len(few) < len(notes) else ""
             blocks.append(sentence("Not seen", f"{'; '.join(few)}{more}", weight=2, optional=True))
     return blocks
 

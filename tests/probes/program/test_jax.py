@@ -10,6 +10,7 @@ import pytest
 
 import probes
 from fixtures.environments import frameworks
+from probes.program import lay
 from tests.probes.program.conftest import Program, Ran
 
 pytestmark = pytest.mark.torch
@@ -183,6 +184,12 @@ def test_a_train_state_of_flax(program: Program) -> None:
     names = [f"weight:params.Dense_{layer}.{part}" for layer in (0, 1) for part in ("bias", "kernel")]
     for step in range(4):
         assert [ran.digest(step, "update", one) for one in names] == told[f"weights{step}"]
+    first = program(
+        (ran.folder.parent / "work" / "prog.py").read_text(), interpreter=frameworks(), wanted=lay.Wanted(steps=1)
+    )
+    assert (first.done.returncode, first.done.stderr, first.collected.notes) == (0, "", ran.collected.notes)
+    assert first.rows(0) == ran.rows(0)
+    assert first.job()["trace"]["steps"] == 1
 
 
 @pytest.mark.parametrize("text", [GRADIENTS, DONATED], ids=["gradients", "donated"])

@@ -153,6 +153,36 @@ def test_an_error_in_a_hook_ends_the_recording_and_not_the_program(program: Prog
     assert ran.job()["trace"]["steps"] == 5
 
 
+def test_an_error_in_a_hook_whose_row_has_values_loses_no_step(program: Program) -> None:
+    """Step 1 is sampled: the values of its rows are written at once, and the rows when the step is over."""
+    text = RECORDER + (
+        "@recorder.guard\n"
+        "def step(number, value):\n"
+        "    recorder.row('data', 'x', 'constant', float(number), sample=True)\n"
+        "    recorder.row('data', 'y', 'constant', value)\n"
+        "    recorder.end_step()\n"
+        "step(0, 1.0)\nstep(1, object())\n"
+    )
+    ran = program(text)
+    assert (ran.done.returncode, ran.done.stderr) == (0, "")
+    assert [note.split(":")[0] for note in ran.collected.notes] == ["the recorder stopped in step 1"]
+    assert ran.names(0) == ["x", "y"]
+    (file,) = ran.folder.glob("recording-*")
+    lines = file.read_text("ascii").splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if '"part"' not in line or '"step":0' in line), "ascii")
+    kept = collect.collect(str(ran.folder)).jobs[0]["trace"]
+    assert (kept["steps"], {value["step"] for value in kept["values"]}) == (1, {0})
+
+
+def test_a_step_that_is_only_known_at_the_end_is_the_last(program: Program) -> None:
+    """Of JAX's calls the last may wait until the process ends."""
+    at_end = "recorder.at_end(lambda: (recorder.row('data', 'late', 'constant', 1.0), recorder.end_step()))\n"
+    ran = program(STEPS.replace("for step in range(5)", at_end + "for step in range(2)"), wanted=lay.Wanted(steps=3))
+    assert (ran.done.returncode, ran.done.stderr, ran.collected.notes) == (0, "", [])
+    assert (ran.names(2), ran.job()["trace"]["steps"]) == (["late"], 3)
+    assert ran.job()["facts"]
+
+
 def test_several_processes_are_several_jobs(program: Program) -> None:
     text = STEPS + (
         "import subprocess\nif len(sys.argv) < 2: subprocess.run([sys.executable, 'prog.py', 'again'], check=True)\n"
@@ -172,6 +202,18 @@ def test_ranks_name_the_jobs(program: Program) -> None:
 def test_a_program_that_changes_directory_and_closes_descriptors(program: Program) -> None:
     text = "import os\n" + STEPS.replace("    recorder.end_step()", "    os.chdir('/')\n    recorder.end_step()")
     ran = program(text)
+    assert ran.job()["trace"]["steps"] == 5
+    closing = (
+        "    recorder.end_step()\n"
+        "    if step == 1:\n"
+        "        os.closerange(3, 256)\n"
+        "        mine = [open(f'mine{n}', 'w') for n in range(9)]\n"
+    )
+    ran = program(
+        STEPS.replace("    recorder.end_step()\n", closing)
+        + "assert not any(map(os.path.getsize, map('mine{}'.format, range(9))))\n"
+    )
+    assert (ran.done.returncode, ran.done.stderr) == (0, "")
     assert ran.job()["trace"]["steps"] == 5
 
 

@@ -133,6 +133,8 @@ def test_a_trainer_of_transformers(program: Program) -> None:
 
 RANKS = """
     import torch
+    import torch.distributed as dist
+    from torch.distributed._functional_collectives import all_reduce
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
@@ -149,6 +151,28 @@ RANKS = """
             optimizer.zero_grad()
             model(x).pow(2).mean().backward()
             optimizer.step()
+    def hands_around(rank):
+        model, groups, before = torch.nn.Linear(4, 2), [dist.new_group(), dist.new_group()], []
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(2):
+            model(torch.ones(1, 4)).sum().backward()
+            parts = torch.zeros(2, 4)
+            if rank:
+                dist.recv(parts[0], 0)
+                dist.send(parts[0], 0)
+            else:
+                work = dist.irecv(parts[0], 1)
+                dist.send(parts[1].add_(1), 1)
+                work.wait()
+            sums = parts.cumsum(0)
+            for work, given in before:
+                work.wait()
+                given.neg_()
+            before = [(dist.all_reduce(sums, async_op=True), sums)]
+            for given in [all_reduce(parts, "sum", group) for group in (groups if rank else groups[::-1])]:
+                given.wait()
+            optimizer.step()
+        before[0][0].wait()
     if __name__ == "__main__":
         torch.distributed.init_process_group("gloo")
         rank = torch.distributed.get_rank()
@@ -163,18 +187,20 @@ RANKS = """
         trained(parallelize_module(whole, init_device_mesh("cpu", (2,)), plan), torch.randn(1, 8, 4))
         whole = torch.nn.Sequential(fully_shard(torch.nn.Linear(4, 3)), torch.nn.Linear(3, 2))
         trained(fully_shard(whole), torch.randn(2, 8, 4) + rank)
+        hands_around(rank)
         torch.distributed.destroy_process_group()
 """
 
 
 def test_two_ranks_are_two_jobs(program: Program) -> None:
-    """First replicas, whose batches a spawned worker computes; then parts, and shards, whose operators are recorded."""
+    """First replicas, whose batches a spawned worker computes; then parts, and shards; then what is begun in a part of
+    some memory, or in two orders, and read a step later: nothing waits for it but the program."""
     python = environments.frameworks()
     words = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "prog.py"]
-    ran = program(dedent(RANKS), words=words, wanted=lay.Wanted(None, "operators", (2, 6)), OMP_NUM_THREADS="1")
+    ran = program(dedent(RANKS), words=words, wanted=lay.Wanted(None, "operators", (2, 8)), OMP_NUM_THREADS="1")
     assert ran.done.returncode == 0, ran.done.stderr
     assert [job["name"] for job in ran.collected.jobs] == ["program.rank0", "program.rank1"]
-    assert [job["trace"]["steps"] for job in ran.collected.jobs] == [6, 6]
+    assert [job["trace"]["steps"] for job in ran.collected.jobs] == [8, 8]
     assert ran.collected.notes == ["DataLoader workers: of their work, the batches are recorded"]
     assert ran.collected.facts["program.world_size"]["value"] == 2
     rows = [{row["tensor"]: digest for row, digest in ran.rows(1, f"program.rank{n}")} for n in (0, 1)]
@@ -201,6 +227,12 @@ def test_two_ranks_are_two_jobs(program: Program) -> None:
     assert not any(name.startswith("unseen") for name in rows[0])
     shard = "weight:FSDPSequential.0.weight"
     assert rows[0][shard] != rows[1][shard]
+    rows = [{row["tensor"]: digest for row, digest in ran.rows(6, f"program.rank{n}")} for n in (0, 1)]
+    assert ran.inputs(6, "backward", "aten::cumsum", job) == ["aten::zeros", "aten::add_", "c10d::recv_"]
+    assert rows[0]["c10d::recv_"] == rows[1]["c10d::recv_"]
+    assert ran.inputs(7, "backward", "c10d::allreduce_", job) == ["before aten::cumsum"]
+    assert ran.inputs(7, "backward", "aten::neg_", job) == ["c10d::allreduce_"]
+    assert rows[0]["_c10d_functional::all_reduce"] == rows[1]["_c10d_functional::all_reduce#1"]
 
 
 STARTED = """
@@ -233,3 +265,23 @@ def test_processes_that_the_program_starts_itself(program: Program, tmp_path: Pa
         "a process trains that was forked when torch was there: its steps are not recorded",
         "processes that the program starts are not recorded, unless they train",
     ]
+
+
+def test_a_forked_process_that_trains_with_what_was_made_before(program: Program) -> None:
+    text = """
+        import os, torch
+        model = torch.nn.Linear(4, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        def step():
+            model(torch.ones(8, 4)).sum().backward()
+            optimizer.step()
+        child = os.fork()
+        step()
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+    """
+    ran = program(text, interpreter=environments.frameworks(), OMP_NUM_THREADS="1")
+    assert (ran.done.returncode, ran.done.stderr) == (0, "")
+    assert [job["name"] for job in ran.collected.jobs] == ["program"]
+    assert ran.collected.notes == ["a process trains that was forked when torch was there: its steps are not recorded"]
