@@ -130,7 +130,8 @@ def _in_outline(paths: list[str], allow_edited: bool) -> Iterator[File | ReportE
     # A fork has all modules already, and does not ask what started this process.
     context = get_context("fork" if sys.platform == "linux" else "spawn")
     # A signal in the pool's own work would leave its locks taken: it may come while an answer is waited for.
-    with interrupts.held(), ProcessPoolExecutor(processes, context, initializer=_begin) as pool:
+    reading = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(os.getpid(),))
+    with interrupts.held(), reading as pool:
         waiting: list[Future[bytes]] = []
         try:
             while True:
@@ -150,12 +151,14 @@ def _in_outline(paths: list[str], allow_edited: bool) -> Iterator[File | ReportE
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin() -> None:
+def _begin(parent: int) -> None:
     """A reading process leaves signals to its parent, and does not outlive it, not even if that is killed."""
     interrupts.ignore()
     if sys.platform == "linux":
         library = ctypes.CDLL(None)
         library.prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != parent:  # it was killed before it could be known
+            os._exit(1)
         if hasattr(library, "mallopt"):  # memory that went back after one file comes page by page for the next
             library.mallopt(_MMAP_THRESHOLD, _KEPT)
             library.mallopt(_TRIM_THRESHOLD, _KEPT)

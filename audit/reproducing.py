@@ -118,7 +118,10 @@ def _next(
         return (
             f"Next, with the other's packages, in a throw-away environment:  audit reproduce {report} --packages{again}"
         )
-    if found.verdict == "irreducible" and found.meeting is None and not found.image:
+    if found.meeting:
+        return "Next, when both lines of Meet have run:  audit diff meet-here.json meet-there.json"
+    of_cpu = any((one.root or "").startswith("cpu.") for one in found.causes)
+    if found.verdict == "irreducible" and not of_cpu and not found.image:
         return "Next, on both machines, in one image:  audit run --container IMAGE -o boxed.json"
     return f"Next, to see all that differs:  audit run -o here.json{again}    # then: audit diff {report} here.json"
 

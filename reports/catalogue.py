@@ -38,7 +38,9 @@ class Edge(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """One fact, or a family of facts (`*` stands for the member's name)."""
+    """One fact, or a family of facts (`*` stands for the member's name). operators: words in the names of the only
+    operators that it can explain, none if it can explain all of its components; effect: what another value changes,
+    where that is not all that its component is."""
 
     fact: str
     meaning: str
@@ -49,6 +51,8 @@ class Row(Struct, frozen=True):
     root: bool = False
     complete: bool = False
     explains: Literal["all", "threaded", "not-controls"] = "all"
+    operators: list[str] = []
+    effect: str = ""
     plain: str = ""
     only: str | None = None
 

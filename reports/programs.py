@@ -28,6 +28,12 @@ def is_operator(operator: str) -> bool:
     return "::" in operator
 
 
+def is_given(operator: str) -> bool:
+    """Whether a row is a tensor that the program made of values of its own, torch.tensor([1, 2]): nothing is computed
+    in it."""
+    return operator.partition(" ")[0].partition(".")[0] == "aten::lift_fresh"
+
+
 def is_state(tensor: str) -> bool:
     """Whether a row is the state of a generator of random numbers when a step begins."""
     return tensor.startswith("generator.")
@@ -42,10 +48,13 @@ _MADE = ("output", "loss", "evaluation.output")
 
 
 def kind(first: FirstDivergence) -> Literal["random", "data", "weights", "arithmetic"]:
-    """What it is that differs first in a program: the state of a generator, or what is made before any work."""
+    """What it is that differs first in a program: the state of a generator, what the program gives, or what is made
+    before any work."""
     name = first.tensor or ""
     if is_state(name):
         return "random"
+    if is_given(first.operator):
+        return "data"
     if first.phase not in BEFORE_WORK or is_operator(first.operator) or name.startswith(_MADE):
         return "arithmetic"
     return "weights" if name.startswith("weight:") else "data"

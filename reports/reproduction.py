@@ -61,15 +61,17 @@ class Tried(Struct, frozen=True):
 
 
 class Meeting(Struct, frozen=True):
-    """Where two machines can meet of which neither can imitate the other: settings for each.
+    """Where two machines can meet of which this one cannot imitate the other: settings for each.
 
-    level: what both have, in words. tried: what this machine gives under its settings can be measured; the other's
-    cannot be, from here.
+    level: what both have, in words. own: the library that goes by whose processor it is, where this one has all that
+    the other's has; "" where it has not. record: how a program is run there, as the options of `audit run`.
     """
 
     level: str
     here: dict[str, str]
     there: dict[str, str]
+    own: str = ""
+    record: str = ""
 
 
 class InImage(Struct, frozen=True):

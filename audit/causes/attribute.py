@@ -6,12 +6,14 @@ operators did, never from a variable's name: with all variables removed from bot
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from itertools import combinations
 
 from audit.compare.results import Battery
 from audit.compare.side import Measured
 from reports.catalogue import Catalogue
+from reports.catalogue import Row as FactRow
 from reports.comparison import FactDifference
 from reports.report import Operator, Row
 
@@ -154,7 +156,7 @@ class _Graph:
                 row = self.catalogue.row(name)
                 if row is None or (row.complete and None in difference.values):
                     continue  # what one side does not have cannot move what both sides computed
-                if all(_can_explain(row.explains, one) for one in symptoms):
+                if all(_can_explain(row, one) for one in symptoms):
                     able.append(name)
         return able
 
@@ -220,9 +222,9 @@ class _Graph:
         return row is not None and row.unit == "digest"
 
 
-def _can_explain(explains: str, symptom: Symptom) -> bool:
-    if explains == "threaded":
+def _can_explain(row: FactRow, symptom: Symptom) -> bool:
+    if row.operators and not set(row.operators) & set(re.findall("[a-z]+", symptom.name)):
+        return False
+    if row.explains == "threaded":
         return symptom.threaded
-    if explains == "not-controls":
-        return not symptom.control
-    return True
+    return row.explains != "not-controls" or not symptom.control

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from audit.causes import settings
 from audit.causes.settings import Values
-from audit.compare.programs import recorded, window
+from audit.compare.programs import dispatches, recorded, window
 from audit.compare.side import Measured, Outline
 from reports.comparison import Attendance, Cause, Results
 from reports.programs import explaining, is_operator, is_program, kind
@@ -77,10 +77,9 @@ def _of_program(found: Results, causes: list[Cause], pair: tuple[Measured, Measu
         return f"on both, run alike:  {_record(steps)}"
     if kind(first) in ("data", "random"):
         return _proved(pair, mine) or f"on both, seeded and sorted:  {_record(steps)}"
-    parted = pair[0].jobs[first.job]
-    begin, end = window(parted)
-    told = parted.trace and all(row.phase == "record" for row in parted.trace.rows)  # no framework that has operators
-    if not (is_operator(first.operator) or told or begin <= first.step < end):
+    begin, end = window(pair[0].jobs[first.job])
+    narrows = dispatches(pair[0], first.job) and not is_operator(first.operator)
+    if narrows and not begin <= first.step < end:
         return f"on both:  {_record(steps, f'--trace operators --window {first.step}:{steps}')}"
     return _proved(pair, mine)
 

@@ -38,6 +38,7 @@ def reproduction(trials: Trials, found: Found) -> Reproduction:
     necessary = {name: _needed(trials, kept, ("settings", name, value)) for name, value in kept.settings.items()}
     others = {name: _needed(trials, kept, ("packages", name, value)) for name, value in kept.packages.items()}
     side = trials.side(kept)
+    left = trials.left() if away else None
     one = Reproduction(
         format=FORMAT,
         version=VERSION,
@@ -60,9 +61,9 @@ def reproduction(trials: Trials, found: Found) -> Reproduction:
         or trials.comparison.results.first_divergence,
         packages=kept.packages,
         unavailable=found.unavailable,
-        notes=[*found.notes, *_advice(trials, found)],
+        notes=[*found.notes, *_advice(trials, found, left)],
         necessary_packages={name: one for name, one in others.items() if one},
-        meeting=_meeting(trials, found),
+        meeting=_meeting(trials, found, left),
         digits=_digits(trials, found),
         cost=_cost(trials, kept),
         validity=_validity(trials, kept),
@@ -149,16 +150,28 @@ def _digits(trials: Trials, found: Found) -> float | None:
     return round(-math.log10(max(known)), 1) if known and len(known) == len(rtols) else None
 
 
-def _meeting(trials: Trials, found: Found) -> Meeting | None:
-    """Where both can meet, if this machine cannot go down to the other."""
+def _meeting(trials: Trials, found: Found, left: Cause | None) -> Meeting | None:
+    """Where both can meet, if this machine cannot go down to the other, or a library would not for whose processor it
+    is. left: the cause of what still differs, with all settings that were tried."""
     here, there = trials.here, trials.there
-    if not found.left.away or settings.downwards(here, there):
-        return None
-    if here.fact("cpu.machine") != there.fact("cpu.machine"):
+    if not found.left.away or here.fact("cpu.machine") != there.fact("cpu.machine"):
         return None
     common = cpu(here) & cpu(there)
-    words = next((words for words, left in LEVELS.items() if left <= common), "the same CPU")
-    return Meeting(level=words, here=settings.level(here, common), there=settings.level(there, common))
+    words = next((words for words, needs in LEVELS.items() if needs <= common), "the same CPU")
+    mine, its = settings.level(here, common), settings.level(there, common)
+    if trials.programs:  # what it does not call has not to be set
+        called = [*trials.suspects, *(left.components if left else ())]
+        mine, its = (
+            {name: value for name, value in one.items() if settings.BY_NAME[name].decides(called)}
+            for one in (mine, its)
+        )
+    own = ""
+    if settings.downwards(here, there):
+        deciding = [settings.BY_NAME[name] for name in its if left and settings.BY_NAME[name].decides(left.components)]
+        if left is None or not deciding or left.root is None or trials.fixed(left):
+            return None
+        own = deciding[0].component
+    return Meeting(words, mine, its, own, trials.recorded)
 
 
 def _cost(trials: Trials, kept: Under) -> dict[str, float]:
@@ -172,8 +185,10 @@ def _cost(trials: Trials, kept: Under) -> dict[str, float]:
     return cost
 
 
-def _advice(trials: Trials, found: Found) -> list[str]:
+def _advice(trials: Trials, found: Found, left: Cause | None) -> list[str]:
     """What else a person can do where no setting of any machine helps."""
+    if left and trials.fixed(left):
+        return [left.plain]
     mine, its = (side.fact("cpu.machine") for side in (trials.here, trials.there))
     if not found.left.away or mine == its:
         return []

@@ -5,14 +5,16 @@ blamed: a row of the phases `setup` and `data` says what the training starts fro
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 from audit.causes import settings
 from audit.causes.attribute import Explanation, Symptom
 from audit.causes.words import value
+from audit.compare.programs import dispatches
 from audit.compare.results import Battery, Parting
 from audit.compare.side import Measured
 from reports.comparison import Cause, Comparison, Evidence, FactDifference, FirstDivergence
-from reports.programs import BEFORE_WORK, explaining, is_operator, is_program, kind
+from reports.programs import BEFORE_WORK, explaining, is_given, is_operator, is_program, kind
 from reports.render.pages.words import joined, listed
 from reports.report import Row
 
@@ -36,26 +38,38 @@ _DATA = ("numpy", "blas", "libm", "fpu", "python")
 """What computes batches beside the framework."""
 
 
-def symptoms(parting: Parting, battery: Battery, differing: Collection[str], side: Measured) -> list[Symptom]:
-    """What a program's parting rows speak for. differing: the facts that are not the same.
+def symptoms(
+    parting: Parting, battery: Battery, differences: Collection[FactDifference], side: Measured
+) -> list[Symptom]:
+    """What a program's parting rows speak for. differences: the facts that are not the same.
 
     An operator names its own components. What steps alone recorded passes through all that the framework has: it can
-    be laid only at those that the battery saw moved, and to none where it saw none.
+    be laid only at those that the battery saw moved, and to none where it saw none. Where there was no battery, and the
+    framework has no operators to be seen, all those are suspected of which facts in effect differ.
     """
     first = parting.result.first_divergence
     if not is_program(parting.result.name) or first is None:
         return []
+    differing = {one.fact for one in differences}
     seeded = "program.seeds" in differing or any(row.tensor.startswith("generator.") for row in parting.rows)
     rounded = first.rounding and not any(row.dtype[:1] in "iu" for row in parting.rows)
+    passes = _passes(side, parting.result.name)
     moved = {operator.component for operator, _ in battery.differing}
-    able = [name for name in _passes(side, parting.result.name) if name in moved]
-    found = [_symptom(row, seeded, rounded, able, [name for name in _DATA if name in moved]) for row in parting.rows]
+    untold = not (battery.differing or battery.agreeing or dispatches(side, parting.result.name))
+    if untold:
+        moved = {name for one in differences if one.kind == "numeric" and one.works for name in one.components}
+    able = [name for name in passes if name in moved]
+    of_data = [name for name in _DATA if name in moved]
+    found = [_symptom(row, seeded, rounded, able, of_data) for row in parting.rows]
+    if untold:  # each of them may be why
+        found = [replace(one, through=(name,)) for one in found for name in one.through]
     return [one for one in found if one.through]
 
 
 def _symptom(row: Row, seeded: bool, rounded: bool, able: list[str], of_data: list[str]) -> Symptom:
     through = tuple(row.components) or tuple(able)
-    if row.phase in BEFORE_WORK and not (is_operator(row.operator) and not seeded):
+    is_start = row.phase in BEFORE_WORK and not (is_operator(row.operator) and not seeded)
+    if is_start or is_given(row.operator):
         if seeded:
             through = ("random",)
         elif rounded:

@@ -9,12 +9,16 @@ from msgspec.structs import replace
 
 from audit.causes import program
 from audit.causes.laboratory import Given, Laboratory, Under, results
+from audit.causes.next_step import COMMAND
 from audit.compare import engine
 from audit.compare import results as compared
+from audit.compare.programs import recorded
 from audit.compare.side import Measured
+from audit.compare.traces import calls
 from audit.errors import NotComparable
-from reports.comparison import Comparison, FirstDivergence
-from reports.programs import is_program
+from reports.catalogue import catalogue
+from reports.comparison import Cause, Comparison, FirstDivergence
+from reports.programs import explaining, is_program
 from reports.reproduction import Child
 
 
@@ -146,6 +150,15 @@ class Trials:
             return program.suspects(self.comparison, self.there, self.here, name)
         return list(dict.fromkeys(name for cause in self.comparison.causes for name in cause.components))
 
+    @property
+    def recorded(self) -> str:
+        """How the program was recorded, as the options of `audit run` for both machines; "" where there is none."""
+        program = self.laboratory.program
+        if program is None or not self.programs:
+            return ""
+        job = self.there.jobs[self.programs[0].removeprefix("job ")]
+        return f"--steps {program.steps} {recorded(job)} {COMMAND}"
+
     # -- what was seen ----------------------------------------------------------------------------------------------
 
     def of(self, under: Under) -> list[int]:
@@ -184,6 +197,34 @@ class Trials:
     def parting(self, side: Measured) -> FirstDivergence | None:
         """Where a side's results first part from those that are wanted."""
         return engine.compare([self.there, side]).results.first_divergence
+
+
+    def left(self) -> Cause | None:
+        """The cause of where a program parts in the run that came furthest; None where operators tell, or nothing
+        does."""
+        if not self.programs or not self.sides:
+            return None
+        sides = [self.sides[n] for n in sorted(self.sides)]
+        found = [engine.compare([self.there, side]) for side in {id(one): one for one in sides}.values()]
+        parted = [(one.results.first_divergence, one) for one in found if one.results.first_divergence]
+        if not parted:
+            return None
+        first, furthest = max(parted, key=lambda one: self._at(one[0]))
+        mine = explaining(furthest.causes, first)
+        return mine[0] if mine else None
+
+    def _at(self, first: FirstDivergence) -> tuple[int, int]:
+        """How far a program came: the step, and the row in it."""
+        job = self.there.jobs.get(first.job)
+        if not is_program(first.job) or job is None or job.trace is None or first.step is None:
+            return -1, -1
+        names = [row.tensor for row, _ in calls(job.trace, first.step)]
+        return first.step, names.index(first.tensor) if first.tensor in names else -1
+
+    def fixed(self, cause: Cause) -> bool:
+        """Whether it is only what a processor gives of itself, whatever is set."""
+        rows = [row for name in cause.facts if (row := catalogue().row(name)) and row.components]
+        return bool(rows) and all(row.operators for row in rows)
 
 
 def _of(child: Child, names: Collection[str]) -> Child:

@@ -58,11 +58,12 @@ def plain(
         moved = joined([_component(catalogue, name).plain for name in explanation.components])
         return f"Results of {moved} differ between {joined(labels)}, and no captured fact explains it."
     told = _told(explanation, differences)
-    subject = _name(told.fact, catalogue)
+    subject, row = _name(told.fact, catalogue), catalogue.row(told.fact)
+    effects = [row.effect] if row and row.effect else effects
     there = joined([f"{value(one, _SHORT)} on {label}" for one, label in zip(told.values, labels, strict=True)])
     if told.fact.startswith("program."):
         return f"{_sentence(subject)} is not the same: {there}."
-    if isinstance(told.values[0], list):
+    if isinstance(told.values[0], list) or (row and row.unit == "digest"):
         there = f"not the same on {joined(labels)}"
     elif all(isinstance(one, bool) for one in told.values):
         sides = dict(zip(told.values, labels, strict=True))

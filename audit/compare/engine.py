@@ -186,8 +186,7 @@ def _pair(a: Measured, b: Measured, shared: set[str], rows: Catalogue) -> _Pair:
     symptoms = attribute.symptoms(
         battery, [row for one in partings for row in one.rows if not is_program(one.result.name)]
     )
-    differing = {one.fact for one in changed}
-    own = [symptom for one in partings for symptom in program.symptoms(one, battery, differing, a)]
+    own = [symptom for one in partings for symptom in program.symptoms(one, battery, changed, a)]
     symptoms += own
     rounding = any("fpu" in one.components and one.kind == "numeric" for one in changed)
     chosen = attribute.components(symptoms, battery.agreeing, rounding)

@@ -131,6 +131,13 @@ def as_recorded(side: Measured, command: Sequence[str], steps: int | None) -> Pr
     return Program(tuple(command), min(done, steps or done), trace, between)
 
 
+def dispatches(side: Measured, job: str) -> bool:
+    """Whether the framework of a recorded program lets each operator be seen, as PyTorch does; where its facts could
+    not be read, it may."""
+    facts = side.works().get(f"job {job}", {})
+    return not facts or any(name.startswith("aten.") for name in facts)
+
+
 _TRACE = re.compile(r"operators (\d{1,9}):(\d{1,9})")
 
 

@@ -97,7 +97,7 @@ class Recorder:
         self._at_end: List[Callable[[], None]] = []
         self._begun = False  # the step has a row of its own work
         os.register_at_fork(after_in_child=self._leave)
-        atexit.register(self._close)
+        self.close_first()
 
     # What hooks call.
 
@@ -179,6 +179,12 @@ class Recorder:
     def at_end(self, function: Callable[[], None]) -> None:
         """Have a function called at the process's end: rows may still be added to the step."""
         self._at_end.append(function)
+
+    def close_first(self) -> None:
+        """Have the recording closed before whatever registered itself for the process's end so far: JAX gives its
+        devices back there, and then tells nothing of what it computed with."""
+        atexit.unregister(self._close)
+        atexit.register(self._close)
 
     def end_step(self) -> None:
         """The step that is open is over. Raises Enough, in the main thread, after the last step that was asked for."""
@@ -326,7 +332,9 @@ def _is_open(descriptor: int, path: str) -> bool:
 def _private(phase: str, name: str) -> bool:
     """Whether a row is a person's data, or made of it before the model: its digest tells whether it differs, and its
     values are in no report."""
-    return name.startswith(("batch.", "input.", "evaluation.batch")) or (phase == "data" and "::" in name)
+    return name.startswith(("batch.", "input.", "evaluation.batch", "aten::lift_fresh")) or (
+        phase == "data" and "::" in name
+    )
 
 
 def plain_bits(value: Any) -> Bits:
@@ -366,3 +374,4 @@ def awake(name: str, folder: str) -> None:
     recorder = obtained(folder)
     with recorder.guarding():
         importlib.import_module("." + FRAMEWORKS[name], __package__).install(recorder)
+        recorder.close_first()

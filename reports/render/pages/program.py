@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...comparison import Cause, Comparison, FirstDivergence, JobResult, ScoreResult
-from ...programs import called, explaining, is_operator, is_program, is_state, kind
+from ...programs import called, explaining, is_given, is_operator, is_program, is_state, kind
 from . import sides
 from .page import Block, Row, sentence
 from .words import count, listed, plain, told_apart
@@ -96,6 +96,9 @@ def in_words(first: FirstDivergence) -> str:
     if kind(first) == "weights":
         return "The training starts from other weights, so everything after them is another training."
     if kind(first) in ("random", "data") and not first.rounding:
+        if is_given(first.operator):
+            at = f" at {first.source}" if first.source else ""
+            return f"The program puts other values into a tensor{at} itself; nothing is computed there."
         return f"Before the model computes anything, {tensor(first)} of step {first.step or 0:,} is not the same."
     return ""
 

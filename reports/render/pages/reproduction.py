@@ -13,7 +13,7 @@ from ...reproduction import Child, Reproduction, Tried
 from .causes import blamed
 from .groups import place
 from .page import Block, Code, Page, Row, Tone, page, section, sentence
-from .words import count, listed, plain, seconds
+from .words import component, count, listed, plain, seconds
 
 MOST_TRIED = 8
 """So many tries are shown without --all; those that came to something first."""
@@ -71,6 +71,10 @@ def _first(one: Reproduction) -> tuple[Tone, str, str]:
         return "unsure", "PARTLY REPRODUCED.", f"{given}; {left:,} still differ."
     if one.verdict == "nondeterministic":
         return "unsure", "NOT REPEATABLE.", f"What differs from {one.there.label} is not the same in every run."
+    if one.meeting and one.meeting.own:
+        library = component(one.meeting.own)
+        why = f"{library} goes by whose processor it is, and {one.there.label}'s is another maker's."
+        return "bad", "CANNOT BE IMITATED HERE.", why
     if one.meeting:
         why = f"{one.there.label}'s CPU has code paths that this one does not; imitation works downwards only."
         return "bad", "CANNOT BE IMITATED HERE.", why
@@ -211,7 +215,8 @@ def _meeting(one: Reproduction) -> Block | None:
     for where, values in (("here", one.meeting.here), (f"on {one.there.label}", one.meeting.there)):
         words = " ".join(f"{name}={quote(value)}" for name, value in values.items())
         name = "meet-here.json" if where == "here" else "meet-there.json"
-        rows.append(Row((f"{where}:  {'env ' + words + ' ' if words else ''}audit run -o {name}",)))
+        run = f"{'env ' + words + ' ' if words else ''}audit run -o {name} {one.meeting.record}"
+        rows.append(Row((f"{where}:  {run.rstrip()}",)))
     return Block("Meet", tuple(rows), least=3, weight=8)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...comparison import Comparison, Gap, JobResult
-from ...programs import called, is_program, kind
+from ...programs import called, is_given, is_program, kind
 from . import program, sides, words
 from .groups import place, several, shown, who
 from .page import Block, Code, Row, Section, section, sentence
@@ -61,7 +61,7 @@ def where(comparison: Comparison, all: bool) -> Section:
         return section(outcome, matter, *program.seen(comparison, all))
     inputs = "inputs are equal" if first.inputs_equal else "inputs already differ: it happened before this call"
     if is_program(first.job) and kind(first) != "arithmetic":
-        inputs = "nothing was computed before it"
+        inputs = "the program's own values" if is_given(first.operator) else "nothing was computed before it"
     between = f"; {' against '.join(first.labels)}" if first.labels and several(comparison) else ""
     shown = words.example(first.size.example) if first.size.example else ""
     other = is_program(first.job) and kind(first) != "arithmetic" and not first.rounding
