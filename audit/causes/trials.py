@@ -198,7 +198,6 @@ class Trials:
         """Where a side's results first part from those that are wanted."""
         return engine.compare([self.there, side]).results.first_divergence
 
-
     def left(self) -> Cause | None:
         """The cause of where a program parts in the run that came furthest; None where operators tell, or nothing
         does."""

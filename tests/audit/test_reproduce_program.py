@@ -16,8 +16,10 @@ from audit.causes.reproduce import reproduce
 from audit.compare.engine import compare
 from audit.compare.side import Measured
 from audit.errors import NotComparable
+from fixtures import record_programs
+from fixtures.record_programs import PROGRAMS
 from probes.session import Program
-from reports import proof, render
+from reports import codec, proof, render
 from reports.report import Job, Repeat
 from reports.reproduction import Reproduction
 
@@ -175,6 +177,60 @@ def test_without_its_command_the_program_is_left_out() -> None:
     assert one.skipped["job program"] == "-- COMMAND was not given"
     assert (one.verdict, lab.ran) == ("reproduced", 0)
     assert not any(name.startswith("job ") for name in one.wanted)
+
+
+class Played:
+    """A laboratory that plays recorded programs. below: the recording under all settings that are tried."""
+
+    def __init__(self, usual: str, below: str) -> None:
+        self.program = Program(("python", "train.py"), 1, "operators", (0, 1))
+        self.sides = [read(usual), read(below)]
+        self.environments, self.runs, self.seconds = None, 0, 0.0
+
+    def measure(
+        self, under: Under, jobs: tuple[str, ...] | None, battery: bool = True, repeat: int = 1, words: str = ""
+    ) -> Given:
+        self.runs += 1
+        side = self.sides[bool(under)]
+        again = [replace(job, runs=repeat, repeats=[Repeat(job.trace.digest)]) for job in side.target.jobs if job.trace]
+        return Given(under, ["job program"], replaced(side, jobs=again))
+
+
+def read(name: str) -> Measured:
+    report, _ = codec.read(str(PROGRAMS / f"{name}.json.gz"))
+    return Measured(report.label, name, report, report.targets[0])
+
+
+def test_a_library_that_goes_by_whose_processor_it_is_has_a_place_to_meet() -> None:
+    """oneDNN and ATen go down to a Haswell's code; MKL does on no other make's processor what it does on Intel's."""
+    one = found(read("sgd~onednn=cpu.model~haswell"), Played("sgd", "sgd-below"))  # type: ignore[arg-type]
+    assert (one.verdict, one.settings) == ("irreducible", {})
+    assert one.tried[-1].first_divergence
+    assert one.tried[-1].first_divergence.operator == "aten::addmm f4"
+    assert one.meeting
+    assert one.meeting.own == "mkl"
+    assert one.meeting.there == {"MKL_CBWR": "COMPATIBLE"}
+    assert one.meeting.here.items() >= {**record_programs.BELOW, "MKL_CBWR": "COMPATIBLE"}.items()
+    assert one.notes == []
+    text = " ".join(render.reproduction(one).split())
+    assert text.startswith(
+        "CANNOT BE IMITATED HERE. PyTorch's matrix multiplication (MKL) goes by whose processor it is, and server's is"
+        " another maker's."
+    )
+    assert (
+        "on server: env MKL_CBWR=COMPATIBLE audit run -o meet-there.json --steps 1 --trace operators --window 0:1 --"
+        " YOUR COMMAND" in text
+    )
+
+
+def test_what_a_processor_gives_of_itself_is_no_settings_matter() -> None:
+    """Under what the other has not, only the square roots of AdamW are left."""
+    one = found(read("below~mkl=cpu.model"), Played("operators", "below"))  # type: ignore[arg-type]
+    assert (one.verdict, one.settings, one.meeting) == ("irreducible", {}, None)
+    assert one.tried[-1].first_divergence
+    assert one.tried[-1].first_divergence.operator == "aten::sqrt f4"
+    assert one.notes[0].startswith("The processor's own approximation of 1/sqrt(x) and 1/x is not the same on")
+    assert "AdamW(..., fused=True)" in one.notes[0]
 
 
 def test_a_proof_is_taken_by_the_comparison_of_the_same_programs() -> None:

@@ -97,8 +97,8 @@ def in_words(first: FirstDivergence) -> str:
         return "The training starts from other weights, so everything after them is another training."
     if kind(first) in ("random", "data") and not first.rounding:
         if is_given(first.operator):
-            at = f" at {first.source}" if first.source else ""
-            return f"The program puts other values into a tensor{at} itself; nothing is computed there."
+            at = f"at {first.source}, " if first.source else ""
+            return f"In step {first.step or 0:,}, {at}the program itself puts other values into a tensor."
         return f"Before the model computes anything, {tensor(first)} of step {first.step or 0:,} is not the same."
     return ""
 

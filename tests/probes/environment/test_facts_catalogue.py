@@ -23,7 +23,7 @@ KINDS = {"numeric", "performance", "identity", "volatile"}
 KEYS = {"fact", "meaning", "unit", "kind", "components", "decided_by"}
 ELSEWHERE = {"engine", "program", "torch", "cuda", "jax"}
 """What `only` says of the rows whose facts other tests look for."""
-OPTIONAL = {"root", "complete", "explains", "plain", "only"}
+OPTIONAL = {"root", "complete", "explains", "operators", "effect", "plain", "only"}
 
 
 def row_of(fact: str) -> str | None:

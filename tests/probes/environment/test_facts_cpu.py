@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import struct
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from probes.environment.sources import hwcap, native
 from probes.facts import Absent
 
 X86 = platform.machine() == "x86_64"
+ROOT = Path(__file__).parent.parent.parent.parent
 only_x86 = pytest.mark.skipif(not X86, reason="CPUID is an x86 instruction")
 
 
@@ -122,6 +127,33 @@ def test_an_emulated_processor_is_the_one_that_the_process_sees(
     assert value(records, "cpu.emulated") is True
     assert "CPUID names the emulator TCG" in value(records, "cpu.emulation")
     assert records["os.release"] == machine["os.release"]
+
+
+APPROXIMATIONS = """
+import struct
+from probes.environment.sources import native
+print(*struct.unpack("<16384f", native.approximations()))
+"""
+
+
+@pytest.mark.emulated
+def test_what_a_processor_takes_for_one_over_a_root_is_its_own(emulator: str) -> None:
+    """Eight times: of four numbers first 1/sqrt(x), then 1/x. The bound is the documented one."""
+    given = [
+        subprocess.run(
+            [*prefix, os.path.realpath(sys.executable), "-c", APPROXIMATIONS],
+            capture_output=True, text=True, check=True, cwd=ROOT,
+        ).stdout
+        for prefix in ((), (), (emulator, "-cpu", "EPYC"))
+    ]  # fmt: skip
+    assert given[0] == given[1] != given[2]
+    numbers = [struct.unpack("<f", struct.pack("<I", 0x3F800000 + (n << 11) + n % 2039))[0] for n in range(8192)]
+    for text in given[1:]:
+        found = list(map(float, text.split()))
+        for n, x in enumerate(numbers):
+            root, inverse = (found[n // 4 * 8 + part * 4 + n % 4] for part in range(2))
+            assert abs(root * x**0.5 - 1) <= 1.5 * 2**-12
+            assert abs(inverse * x - 1) <= 1.5 * 2**-12
 
 
 @pytest.mark.emulated
