@@ -80,6 +80,9 @@ class Size(Struct, frozen=True):
 _ROUNDING = 1000
 """ULP (p99)."""
 
+_FLOATS = ("f", "c", "bf")
+"""How their dtypes begin."""
+
 
 class FirstDivergence(Struct, frozen=True):
     """Where results first part: the first row whose inputs are equal and whose output is not.
@@ -109,8 +112,13 @@ class FirstDivergence(Struct, frozen=True):
         """Whether it is no larger than rounding usually leaves: then neither side is more right. Of integers, or where
         it was not measured, it is not."""
         p99 = self.size.ulp.p99
-        of_floats = self.dtype.startswith(("f", "c", "bf")) or not self.dtype
+        of_floats = self.dtype.startswith(_FLOATS) or not self.dtype
         return of_floats and p99 is not None and p99 <= _ROUNDING and not (self.size.nan or self.size.infinite)
+
+    @property
+    def untold(self) -> bool:
+        """Whether it is of floats whose values are not in the files: it may be rounding, or not."""
+        return self.dtype.startswith(_FLOATS) and not self.size.seen
 
 
 class OperatorDifference(Struct, frozen=True):

@@ -75,11 +75,11 @@ def _of_program(found: Results, causes: list[Cause], pair: tuple[Measured, Measu
         return f"on both:  PYTHONHASHSEED=0 {_record(steps)}"
     if any((cause.root or "").startswith("program.") for cause in mine):
         return f"on both, run alike:  {_record(steps)}"
-    if kind(first) in ("data", "random"):
-        return _proved(pair, mine) or f"on both, seeded and sorted:  {_record(steps)}"
     begin, end = window(pair[0].jobs[first.job])
-    narrows = dispatches(pair[0], first.job) and not is_operator(first.operator)
-    if narrows and not begin <= first.step < end:
+    narrows = dispatches(pair[0], first.job) and not is_operator(first.operator) and not begin <= first.step < end
+    if kind(first) in ("data", "random") and not (narrows and first.untold and not _roots(mine)):
+        return _proved(pair, mine) or f"on both, seeded and sorted:  {_record(steps)}"
+    if narrows:
         return f"on both:  {_record(steps, f'--trace operators --window {first.step}:{steps}')}"
     return _proved(pair, mine)
 
@@ -89,10 +89,14 @@ def _record(steps: int, how: str = "") -> str:
 
 
 def _proved(pair: tuple[Measured, Measured], causes: list[Cause]) -> str:
-    known = [cause for cause in causes if cause.root is not None]
+    known = _roots(causes)
     proof = _proof(*pair, known, settings.variables) if known else ""
     command, remark, again = proof.partition("    # ")
     return f"{command} {COMMAND}{remark}{again}" if "audit reproduce" in command else proof
+
+
+def _roots(causes: list[Cause]) -> list[Cause]:
+    return [cause for cause in causes if cause.root is not None]
 
 
 def _as_the_other(name: str, a: Measured, b: Measured) -> str:

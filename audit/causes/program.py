@@ -168,7 +168,11 @@ def _evidence(difference: FactDifference, root: bool) -> list[Evidence]:
 
 
 def unexplained(
-    explanation: Explanation, partings: Sequence[Parting], pair: Sequence[Measured], other_run: bool
+    explanation: Explanation,
+    partings: Sequence[Parting],
+    pair: Sequence[Measured],
+    differences: Iterable[FactDifference],
+    other_run: bool,
 ) -> list[Cause] | None:
     """What is said where no differing fact explains other data or weights of a program: what is likely, and nothing
     where it is not the same program; None where the explanation is of another kind."""
@@ -178,7 +182,28 @@ def unexplained(
         return None
     if kind(first) == "arithmetic" or first.rounding or not set(explanation.components) <= {"ordering", "random"}:
         return None
-    return [] if other_run else [_likely(explanation, first, parted.states, pair)]
+    if other_run:
+        return []
+    passes = {*_passes(pair[0], parted.result.name), *_DATA}
+    rounding = [one.fact for one in differences if one.kind == "numeric" and one.works and passes & {*one.components}]
+    if first.untold and rounding:
+        return [_untold(explanation, rounding, pair)]
+    return [_likely(explanation, first, parted.states, pair)]
+
+
+def _untold(explanation: Explanation, rounding: list[str], pair: Sequence[Measured]) -> Cause:
+    """What computes with numbers is not the same, and whether it made these is not known."""
+    return Cause(
+        root=None,
+        components=explanation.components,
+        status="unknown",
+        facts=[],
+        operators=explanation.operators,
+        settings={},
+        plain=f"{listed(rounding, 3)} {'differs' if len(rounding) == 1 else 'differ'}, so these may be the same with"
+        " other last digits; or they are others. No file holds data, so that is not known.",
+        labels=[side.label for side in pair],
+    )
 
 
 def _likely(explanation: Explanation, first: FirstDivergence, states: list[str], pair: Sequence[Measured]) -> Cause:

@@ -285,7 +285,7 @@ def _causes(pair: _Pair, found: Results, rows: Catalogue) -> list[Cause]:
     causes = [*other]
     # What explains where the program parts comes before what only the battery shows.
     for one in sorted(explanations, key=lambda one: pair.of_program.isdisjoint(one.components)):
-        instead = program.unexplained(one, pair.partings, pair.sides, bool(other))
+        instead = program.unexplained(one, pair.partings, pair.sides, changed, bool(other))
         if instead is not None:
             causes += instead
             continue

@@ -47,6 +47,7 @@ def roots(comparison: Comparison) -> list[str | None]:
 
 HASH = ({"python.hash_seed": 1}, {"python.hash_seed": 2})
 RANDOM = ({"python.hash_seed": "random"}, {"python.hash_seed": "random"})
+CODE = ({**RANDOM[0], "aten.capability": "AVX512"}, {**RANDOM[0], "aten.capability": "DEFAULT"})
 SEEDS = ({"program.seeds": {"torch": 1}}, {"program.seeds": {"torch": 2}})
 SOURCES = (
     {"program.sources": {"train.py": "3f1c8a02", "model.py": "9d"}},
@@ -60,6 +61,7 @@ ANSWERS: dict[str, Callable[[], Comparison]] = {
     "no hash seed": lambda: two(BATCH, of=RANDOM),
     "workers": lambda: two(BATCH, of=({"program.workers": 0}, {"program.workers": 2})),
     "data": lambda: two(BATCH),
+    "data or digits": lambda: two(Twist("batch.0", step=1, far=FAR), of=CODE),
     "seeds": lambda: two(WEIGHTS, Twist("generator.torch", far=FAR), of=SEEDS),
     "other sources": lambda: two(GRADIENT, of=SOURCES),
     "other mode": lambda: compare([machine("a", program()), machine("b", program(operators=range(1, 2)))]),

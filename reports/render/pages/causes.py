@@ -161,7 +161,7 @@ def _other(comparison: Comparison, all: bool) -> Block | None:
     texts = []
     if adding:
         texts.append(f"{count(adding, 'more fact')} of the same components, which can add to it")
-    if numeric and comparison.results.first_divergence and not comparison.causes:
+    if numeric and comparison.results.first_divergence and not any(cause.root for cause in comparison.causes):
         texts.append(f"{count(numeric, 'fact')} that can matter, of which none is shown to")
     elif numeric:
         texts.append(f"{count(numeric, 'fact')} that can matter but {'does' if numeric == 1 else 'do'} not here")

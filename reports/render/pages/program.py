@@ -44,7 +44,7 @@ def blamed(comparison: Comparison, first: FirstDivergence) -> str:
     if causes and not causes[0].components and causes[0].title:
         return f"{causes[0].title[0].upper()}{causes[0].title[1:]}."
     mine = [cause for cause in explaining(causes, first) if cause.root is not None]
-    start = _lead(first)
+    start = _lead(first, bool(mine))
     if not mine:
         return f"{start}{_unknown(comparison, first)}"
     word = "Proven" if mine[0].status == "proven" else "Likely"
@@ -54,20 +54,23 @@ def blamed(comparison: Comparison, first: FirstDivergence) -> str:
 _WHAT = {"random": "random numbers", "data": "data", "weights": "initial weights"}
 
 
-def _lead(first: FirstDivergence) -> str:
+def _lead(first: FirstDivergence, explained: bool) -> str:
     """What it is that differs first, where that is not what the model computes."""
     what = _WHAT.get(kind(first), "")
     if not what:
         return ""
     if first.rounding:
         return f"The {what} differ in their last digits. "
-    return f"The {what} differ{'' if what == _WHAT['weights'] else ', not the arithmetic'}. "
+    untold = what == _WHAT["weights"] or (first.untold and not explained)
+    return f"The {what} differ{'' if untold else ', not the arithmetic'}. "
 
 
 def _unknown(comparison: Comparison, first: FirstDivergence) -> str:
     if kind(first) == "arithmetic" and "--trace operators" in comparison.next:
         step = f"step {first.step or 0:,}, {first.phase}"
         return f"Your program parts in {step}; which operator does it is found by the last line."
+    if first.untold and "--trace operators" in comparison.next:
+        return "Which operator makes them, if one does, is found by the last line."
     return "Cause unknown: no differing fact explains it."
 
 
