@@ -24,7 +24,8 @@ WIDE = ("f32", "f64")
 
 def operators() -> List[Operator]:
     """Elementwise functions, layers, reductions, streams, optimizers. Raises Absent where torch cannot be used."""
-    return made("aten", (*ELEMENTWISE, *BINARY, *LAYERS, *REDUCTIONS, *INDEXED, *STREAMS, *OPTIMIZERS))
+    rows = (*ELEMENTWISE, *BINARY, *LAYERS, *REDUCTIONS, *INDEXED, *PRODUCTS, *STREAMS, *OPTIMIZERS)
+    return made("aten", rows)
 
 
 ELEMENTWISE = (
@@ -183,6 +184,25 @@ STREAMS = (
     Row("stream.permutation", seeded(lambda t: t.torch.randperm(5000))),
     Row("stream.integers", seeded(lambda t: t.torch.randint(0, 1000, (COUNT,)))),
     Row("stream.multinomial.@", seeded(lambda t: t("x", 96, low=0.1, high=1).multinomial(2000, True)), WIDE),
+)
+
+_HALF = ("f16",)
+_ELSE = ("onednn", "mkl")
+
+# oneDNN takes half precision only where the processor has arithmetic of it (AVX-512 FP16).
+PRODUCTS = (
+    Row("matmul.@.64x64x64", training.product((64, 64), (64, 64)), _HALF, _ELSE, threaded=True),
+    Row("matmul.@.17x31x13", training.product((17, 31), (31, 13)), _HALF, _ELSE, threaded=True),
+    Row("gemv.@.80x90", training.product((80, 90), (90,)), _HALF, _ELSE, threaded=True),
+    Row("linear_backward.@.40x50x30", training.linear_backward(40, 50, 30), _HALF, _ELSE, threaded=True),
+    Row("conv2d.@.2x3x16x16", training.convolution((2, 3, 16, 16), (8, 3, 3, 3)), _HALF, _ELSE, threaded=True),
+    Row(
+        "conv2d_backward.@.2x3x16x16",
+        training.convolution_backward((2, 3, 16, 16), (8, 3, 3, 3)),
+        _HALF,
+        _ELSE,
+        threaded=True,
+    ),
 )
 
 # Adam's square roots are MKL's.

@@ -21,13 +21,22 @@ def main_file() -> Optional[str]:
     return os.path.realpath(path) if isinstance(path, str) else None
 
 
+def working_folder() -> str:
+    """Where the program works, "/" where that folder was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return os.sep
+
+
 def sources(main: Optional[str]) -> Dict[str, str]:
     """The files that were loaded from the program's folder, by their name in it, with digests of what they hold now.
     The folder is that of `main_file`, or else the working folder."""
-    folder = (os.path.dirname(main) if main else os.path.realpath(os.getcwd())).rstrip(os.sep) + os.sep
+    folder = (os.path.dirname(main) if main else os.path.realpath(working_folder())).rstrip(os.sep) + os.sep
     library = sysconfig.get_paths()["stdlib"] + os.sep
-    paths = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    real = sorted({os.path.realpath(path) for path in paths if isinstance(path, str)} | ({main} if main else set()))
+    named = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    paths = [os.path.join(working_folder(), path) for path in named if isinstance(path, str)]
+    real = sorted({os.path.realpath(path) for path in paths} | ({main} if main else set()))
     recorder = os.path.realpath(os.environ.get("AUDIT_RECORDING", os.devnull)) + os.sep  # it may be in there, too
     own = [path for path in real if path.startswith(folder) and not path.startswith((library, recorder))]
     found = {}

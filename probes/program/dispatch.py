@@ -21,7 +21,7 @@ from torch.utils import _python_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .. import device_digest, dispatched
-from . import tensors
+from . import about, tensors
 from .lineage import Lineage, Rows, memory
 from .recorder import EVALUATION, Recorder
 
@@ -132,7 +132,7 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         self._forward: Dict[int, str] = {}  # modules by the number of the autograd node that the operator made
         self._begun: Dict[int, List[_Begun]] = {}  # by memory
         self._files: Dict[str, str] = {}  # by path: the file's name, "" if it is not the program's
-        self._folder = os.getcwd()
+        self._folder = about.working_folder()
         self._evaluations = 0
         self._rows = 0
         self._open = False
@@ -460,7 +460,7 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         """A file of the program's, from its working folder; "" for any other."""
         if path.startswith("<") or any(part in path for part in _FOREIGN):
             return ""
-        path = os.path.abspath(path)
+        path = os.path.normpath(os.path.join(about.working_folder(), path))
         inside = path.startswith(self._folder + os.sep)
         return os.path.relpath(path, self._folder) if inside else os.path.basename(path)
 

@@ -33,6 +33,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 from .. import interrupts, orphans, streams
 from . import collect, lay
 from .command import arguments_digest, expanded
+from .recorder import STOPPED
 
 Emit = Callable[[Dict[str, Any]], None]
 
@@ -175,7 +176,7 @@ def _tell(
         "program.trace": {"value": wanted.trace + window, "source": "as it was asked for"},
     }
     steps = max((job["trace"]["steps"] for job in found.jobs), default=0)
-    reason = _reason(ended, steps)
+    reason = _reason(ended, steps) or next((note for note in found.notes if note.startswith(STOPPED)), "")
     for job in found.jobs:
         notes = {"notes": found.notes} if found.notes and job is found.jobs[0] else {}
         emit({"job": {**job, **notes, "facts": {**job.get("facts", {}), **facts}}})

@@ -37,6 +37,9 @@ from .site import FRAMEWORKS
 FILE = "recording-"
 """How the names of recordings begin in the folder."""
 
+STOPPED = "the recorder stopped"
+"""How the note begins after which nothing is recorded."""
+
 EVALUATION = "evaluation"
 """The phase whose rows belong to the step before them: the program evaluates what the step gave."""
 
@@ -232,7 +235,7 @@ class Recorder:
     def fail(self, error: BaseException) -> None:
         """Stop recording, because a hook failed."""
         with contextlib.suppress(Exception):
-            self.note("the recorder stopped in step {}: {}".format(self.step, failure(error)))
+            self.note("{} in step {}: {}".format(STOPPED, self.step, failure(error)))
             self._write()
         self.active = False
 

@@ -127,6 +127,20 @@ PROGRAMS = [
         0,
     ),
     Fault(
+        "program-without-file",
+        "the program stands in no file, and deletes its folder: recorded",
+        'train \'os.mkdir("gone"); os.chdir("gone"); os.rmdir("../gone"); step()\';'
+        'run --job none -o x.json -- "$PYTHON" -c "$(cat train.py)"',
+        0,
+    ),
+    Fault(
+        "program-recorder-stops",
+        "the recorder meets what it cannot record: the program goes on, and its steps until then are kept",
+        f"train 'step(object())'; {OWN}",
+        3,
+        incomplete="the recorder stopped in step 1: TypeError",
+    ),
+    Fault(
         "program-floods",
         "the program prints 1 GiB: all of it is passed on, in constant memory",
         f"train 'for _ in range(2**12): os.write(1, bytes(2**18))'; {OWN} 2>&1 | wc -c > n;"

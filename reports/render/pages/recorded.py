@@ -21,7 +21,10 @@ def summary(report: Report) -> str:
     if not first:
         return ""
     done, *rest = course(first[0]).split(", ")
+    steps = sorted({job.trace.steps for job in first if job.trace})
     where = f" in each of {len(first)} processes" if len(first) > 1 else ""
+    if len(steps) > 1:
+        done, rest, where = f"{steps[0]:,} to {steps[-1]:,} steps", [], f" in {len(first)} processes"
     targets = f" on {listed(target.name for target in report.targets if programs(target))}" if len(found) > 1 else ""
     return ", ".join([f"{done} of your program{where}{targets}", *rest])
 
