@@ -68,6 +68,8 @@ def test_the_output_in_the_readme_is_that_of_the_recorded_machines() -> None:
         _, _, mine, its = command.split()
         recorded = recorded.replace(f"'{name}.json.gz'", its).replace(f"{name.split('~')[0]}.json.gz", mine)
         assert blocks()[command] == recorded
+    meeting = (golden / "reproduce another make.txt").read_text("utf-8")
+    assert blocks()["audit reproduce server-sgd.json -- python train.py --sgd"] == meeting
     assert blocks()["audit diff nodes"] == (golden / "many.txt").read_text("utf-8")
 
 

@@ -77,6 +77,9 @@ def reproduction(trials: Trials, found: Found) -> Reproduction:
     proven = not proof.missing(one)
     about = [cause for cause in trials.comparison.causes if set(cause.components) & {*trials.suspects}]
     causes = [_cause(trials, found, cause, proven) for cause in about]
+    if left and trials.fixed(left):
+        own = msgspec.structs.replace(left, status="irreducible", settings={}, settings_on="")
+        causes = [own, *(cause for cause in causes if cause.root != own.root)]
     verdict = _verdict(trials, found, proven, causes)
     done = verdict in ("reproduced", "same")
     return msgspec.structs.replace(
