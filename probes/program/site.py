@@ -12,6 +12,7 @@ import sys
 PACKAGE = "_audit_probes"
 FRAMEWORKS = {  # what wakes the recorder, and the file that hooks it
     "torch": "torch",
+    "torch.distributed.pipelining.stage": "pipelining",
     "jax": "jax",
     "optax": "jax",
     "sklearn.base": "sklearn",

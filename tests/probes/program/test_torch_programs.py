@@ -137,6 +137,7 @@ RANKS = """
     from torch.distributed._functional_collectives import all_reduce
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
+    from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
     from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
     class Data(torch.utils.data.Dataset):
         def __init__(self):
@@ -173,6 +174,13 @@ RANKS = """
                 given.wait()
             optimizer.step()
         before[0][0].wait()
+    def piped(rank):
+        model = torch.nn.Linear(4, 4)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        stage = PipelineStage(model, rank, 2, torch.device("cpu"))
+        schedule = ScheduleGPipe(stage, n_microbatches=2, loss_fn=torch.nn.functional.mse_loss)
+        schedule.step(target=torch.ones(4, 4)) if rank else schedule.step(torch.ones(4, 4))
+        optimizer.step()
     if __name__ == "__main__":
         torch.distributed.init_process_group("gloo")
         rank = torch.distributed.get_rank()
@@ -188,19 +196,21 @@ RANKS = """
         whole = torch.nn.Sequential(fully_shard(torch.nn.Linear(4, 3)), torch.nn.Linear(3, 2))
         trained(fully_shard(whole), torch.randn(2, 8, 4) + rank)
         hands_around(rank)
+        piped(rank)
         torch.distributed.destroy_process_group()
 """
 
 
 def test_two_ranks_are_two_jobs(program: Program) -> None:
     """First replicas, whose batches a spawned worker computes; then parts, and shards; then what is begun in a part of
-    some memory, or in two orders, and read a step later: nothing waits for it but the program."""
+    some memory, or in two orders, and read a step later: nothing waits for it but the program; then stages, which
+    compute once with what nobody has written."""
     python = environments.frameworks()
     words = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "prog.py"]
     ran = program(dedent(RANKS), words=words, wanted=lay.Wanted(None, "operators", (2, 8)), OMP_NUM_THREADS="1")
     assert ran.done.returncode == 0, ran.done.stderr
     assert [job["name"] for job in ran.collected.jobs] == ["program.rank0", "program.rank1"]
-    assert [job["trace"]["steps"] for job in ran.collected.jobs] == [8, 8]
+    assert [job["trace"]["steps"] for job in ran.collected.jobs] == [9, 9]
     assert ran.collected.notes == ["DataLoader workers: of their work, the batches are recorded"]
     assert ran.collected.facts["program.world_size"]["value"] == 2
     rows = [{row["tensor"]: digest for row, digest in ran.rows(1, f"program.rank{n}")} for n in (0, 1)]
@@ -233,6 +243,8 @@ def test_two_ranks_are_two_jobs(program: Program) -> None:
     assert ran.inputs(7, "backward", "c10d::allreduce_", job) == ["before aten::cumsum"]
     assert ran.inputs(7, "backward", "aten::neg_", job) == ["c10d::allreduce_"]
     assert rows[0]["_c10d_functional::all_reduce"] == rows[1]["_c10d_functional::all_reduce#1"]
+    names = [[row["tensor"] for row, _ in ran.rows(8, f"program.rank{n}")] for n in (0, 1)]
+    assert [sum(name.startswith("output") for name in one) for one in names] == [2, 2]
 
 
 STARTED = """
