@@ -11,10 +11,12 @@ given without a row of its own becomes one first:
     unseen              a tensor from anywhere else: made before the window, by numpy, by compiled code
 """
 
+import functools
 import os
 import sys
 import sysconfig
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+import threading
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 import torch
 from torch.utils import _python_dispatch
@@ -131,6 +133,7 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         self._names: Dict[int, str] = {}  # by memory: what a module or an optimizer keeps
         self._forward: Dict[int, str] = {}  # modules by the number of the autograd node that the operator made
         self._begun: Dict[int, List[_Begun]] = {}  # by memory
+        self._calling_back: Set[int] = set()  # threads that run callbacks of futures
         self._files: Dict[str, str] = {}  # by path: the file's name, "" if it is not the program's
         self._folder = about.working_folder()
         self._evaluations = 0
@@ -138,7 +141,28 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         self._open = False
         tensors.pass_over(Operators.__torch_dispatch__, inside=True)
         os.register_at_fork(after_in_child=self.close)
+        for name in ("then", "add_done_callback"):
+            setattr(torch._C.Future, name, self._registers(getattr(torch._C.Future, name)))
         self.turn()
+
+    def _registers(self, register: Callable[..., Any]) -> Callable[..., Any]:
+        """Of a future. Who runs a callback, this thread or another, goes by who is faster: nobody's is seen."""
+
+        @functools.wraps(register)
+        def registers(future: Any, callback: Callable[..., Any]) -> Any:
+            def called(*arguments: Any) -> Any:
+                thread = threading.get_ident()
+                self._calling_back.add(thread)
+                try:
+                    return callback(*arguments)
+                finally:
+                    self._calling_back.discard(thread)
+
+            if self._open:
+                self._recorder.note("callbacks of futures (communication hooks): what they compute is not seen")
+            return register(future, called)
+
+        return registers
 
     # The window.
 
@@ -229,6 +253,8 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         # A mode of the program's that sees functions has seen this one, and is to see nothing of the recorder's.
         with torch._C.DisableTorchFunction():
             if kind is None or not recorder.active or _imagined() or not self._counts():
+                return func(*args, **kwargs)
+            if self._calling_back and threading.get_ident() in self._calling_back:
                 return func(*args, **kwargs)
             if types and any(one not in _TENSORS for one in types):
                 return NotImplemented  # a tensor of another kind computes with tensors of this one, which are seen

@@ -135,6 +135,7 @@ RANKS = """
     import torch
     import torch.distributed as dist
     from torch.distributed._functional_collectives import all_reduce
+    from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compress_hook
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
@@ -181,6 +182,10 @@ RANKS = """
         schedule = ScheduleGPipe(stage, n_microbatches=2, loss_fn=torch.nn.functional.mse_loss)
         schedule.step(target=torch.ones(4, 4)) if rank else schedule.step(torch.ones(4, 4))
         optimizer.step()
+    def compressed():
+        model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 2))
+        model.register_comm_hook(None, fp16_compress_hook)
+        trained(model, torch.ones(1, 8, 4))
     if __name__ == "__main__":
         torch.distributed.init_process_group("gloo")
         rank = torch.distributed.get_rank()
@@ -197,6 +202,7 @@ RANKS = """
         trained(fully_shard(whole), torch.randn(2, 8, 4) + rank)
         hands_around(rank)
         piped(rank)
+        compressed()
         torch.distributed.destroy_process_group()
 """
 
@@ -207,11 +213,14 @@ def test_two_ranks_are_two_jobs(program: Program) -> None:
     compute once with what nobody has written."""
     python = environments.frameworks()
     words = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "prog.py"]
-    ran = program(dedent(RANKS), words=words, wanted=lay.Wanted(None, "operators", (2, 8)), OMP_NUM_THREADS="1")
+    ran = program(dedent(RANKS), words=words, wanted=lay.Wanted(None, "operators", (2, 10)), OMP_NUM_THREADS="1")
     assert ran.done.returncode == 0, ran.done.stderr
     assert [job["name"] for job in ran.collected.jobs] == ["program.rank0", "program.rank1"]
-    assert [job["trace"]["steps"] for job in ran.collected.jobs] == [9, 9]
-    assert ran.collected.notes == ["DataLoader workers: of their work, the batches are recorded"]
+    assert [job["trace"]["steps"] for job in ran.collected.jobs] == [10, 10]
+    assert ran.collected.notes == [
+        "DataLoader workers: of their work, the batches are recorded",
+        "callbacks of futures (communication hooks): what they compute is not seen",
+    ]
     assert ran.collected.facts["program.world_size"]["value"] == 2
     rows = [{row["tensor"]: digest for row, digest in ran.rows(1, f"program.rank{n}")} for n in (0, 1)]
     assert rows[0]["batch"] != rows[1]["batch"]
@@ -245,6 +254,11 @@ def test_two_ranks_are_two_jobs(program: Program) -> None:
     assert rows[0]["_c10d_functional::all_reduce"] == rows[1]["_c10d_functional::all_reduce#1"]
     names = [[row["tensor"] for row, _ in ran.rows(8, f"program.rank{n}")] for n in (0, 1)]
     assert [sum(name.startswith("output") for name in one) for one in names] == [2, 2]
+    rows = [{row["tensor"]: digest for row, digest in ran.rows(9, f"program.rank{n}")} for n in (0, 1)]
+    grads = [{name: digest for name, digest in one.items() if name.startswith("grad:")} for one in rows]
+    assert len(grads[0]) == 2
+    assert grads[0] == grads[1]
+    assert "c10d::allreduce_" not in rows[0]
 
 
 STARTED = """
