@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from .comparison import Cause, FirstDivergence
@@ -28,10 +28,12 @@ def is_operator(operator: str) -> bool:
     return "::" in operator
 
 
-def is_given(operator: str) -> bool:
-    """Whether a row is a tensor that the program made of values of its own, torch.tensor([1, 2]): nothing is computed
-    in it."""
-    return operator.partition(" ")[0].partition(".")[0] == "aten::lift_fresh"
+def is_given(operator: str, phase: str | None, components: Collection[str]) -> bool:
+    """Whether an operator that gives other bits for equal inputs was given other values by the program itself:
+    torch.tensor([1, 2]), or a copy of what was never seen. components: of the row; none where nothing is computed."""
+    if operator.startswith("aten::lift_fresh"):
+        return True
+    return operator.startswith("aten::") and phase in BEFORE_WORK and not {*components} - {"ordering", "random"}
 
 
 def is_state(tensor: str) -> bool:
@@ -47,15 +49,20 @@ _MADE = ("output", "loss", "evaluation.output")
 """How rows of these phases begin that are results all the same: those of an evaluation."""
 
 
+def is_start(phase: str | None, operator: str, tensor: str) -> bool:
+    """Whether a row is what a step starts from, and no operator's work nor an evaluation's."""
+    return phase in BEFORE_WORK and not is_operator(operator) and not tensor.startswith(_MADE)
+
+
 def kind(first: FirstDivergence) -> Literal["random", "data", "weights", "arithmetic"]:
     """What it is that differs first in a program: the state of a generator, what the program gives, or what is made
     before any work."""
     name = first.tensor or ""
     if is_state(name):
         return "random"
-    if is_given(first.operator):
+    if is_given(first.operator, first.phase, first.components):
         return "data"
-    if first.phase not in BEFORE_WORK or is_operator(first.operator) or name.startswith(_MADE):
+    if not is_start(first.phase, first.operator, name):
         return "arithmetic"
     return "weights" if name.startswith("weight:") else "data"
 

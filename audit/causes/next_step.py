@@ -78,10 +78,13 @@ def _of_program(found: Results, causes: list[Cause], pair: tuple[Measured, Measu
     begin, end = window(pair[0].jobs[first.job])
     narrows = dispatches(pair[0], first.job) and not is_operator(first.operator) and not begin <= first.step < end
     if kind(first) in ("data", "random") and not (narrows and first.untold and not _roots(mine)):
-        return _proved(pair, mine) or f"on both, seeded and sorted:  {_record(steps)}"
+        able = _roots(mine) or (mine if first.untold else [])  # what may have made them can be tried
+        return _proved(pair, able) or f"on both, seeded and sorted:  {_record(steps)}"
     if narrows:
         return f"on both:  {_record(steps, f'--trace operators --window {first.step}:{steps}')}"
-    return _proved(pair, mine)
+    if not _roots(mine) and all(side.jobs[first.job].runs == 1 for side in pair):
+        return f"on {pair[0].label}, whether it repeats itself:  {_record(steps, '--repeat 3')}"
+    return _proved(pair, _roots(mine))
 
 
 def _record(steps: int, how: str = "") -> str:
@@ -89,8 +92,7 @@ def _record(steps: int, how: str = "") -> str:
 
 
 def _proved(pair: tuple[Measured, Measured], causes: list[Cause]) -> str:
-    known = _roots(causes)
-    proof = _proof(*pair, known, settings.variables) if known else ""
+    proof = _proof(*pair, causes, settings.variables) if causes else ""
     command, remark, again = proof.partition("    # ")
     return f"{command} {COMMAND}{remark}{again}" if "audit reproduce" in command else proof
 

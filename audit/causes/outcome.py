@@ -102,6 +102,8 @@ def _verdict(trials: Trials, found: Found, proven: bool, causes: list[Cause]) ->
         return "nondeterministic"
     if away and len(away) < len(start):
         return "partly"
+    if trials.programs and _wavers(trials):
+        return "nondeterministic"
     if causes and all(one.status == "unknown" for one in causes):
         return "unknown"
     return "irreducible" if causes and all(one.status == "irreducible" for one in causes) else "not-reproduced"

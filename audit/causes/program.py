@@ -14,7 +14,7 @@ from audit.compare.programs import dispatches
 from audit.compare.results import Battery, Parting
 from audit.compare.side import Measured
 from reports.comparison import Cause, Comparison, Evidence, FactDifference, FirstDivergence
-from reports.programs import BEFORE_WORK, explaining, is_given, is_operator, is_program, kind
+from reports.programs import BEFORE_WORK, explaining, is_given, is_program, is_start, kind
 from reports.render.pages.words import joined, listed
 from reports.report import Row
 
@@ -68,8 +68,8 @@ def symptoms(
 
 def _symptom(row: Row, seeded: bool, rounded: bool, able: list[str], of_data: list[str]) -> Symptom:
     through = tuple(row.components) or tuple(able)
-    is_start = row.phase in BEFORE_WORK and not (is_operator(row.operator) and not seeded)
-    if is_start or is_given(row.operator):
+    drawn = seeded and row.phase in BEFORE_WORK
+    if drawn or is_start(row.phase, row.operator, row.tensor) or is_given(row.operator, row.phase, row.components):
         if seeded:
             through = ("random",)
         elif rounded:
@@ -185,23 +185,24 @@ def unexplained(
     if other_run:
         return []
     passes = {*_passes(pair[0], parted.result.name), *_DATA}
-    rounding = [one.fact for one in differences if one.kind == "numeric" and one.works and passes & {*one.components}]
+    rounding = [one for one in differences if one.kind == "numeric" and one.works and passes & {*one.components}]
     if first.untold and rounding:
         return [_untold(explanation, rounding, pair)]
     return [_likely(explanation, first, parted.states, pair)]
 
 
-def _untold(explanation: Explanation, rounding: list[str], pair: Sequence[Measured]) -> Cause:
+def _untold(explanation: Explanation, rounding: list[FactDifference], pair: Sequence[Measured]) -> Cause:
     """What computes with numbers is not the same, and whether it made these is not known."""
+    able = [name for one in rounding for name in one.components]
     return Cause(
         root=None,
-        components=explanation.components,
+        components=list(dict.fromkeys([*explanation.components, *able])),
         status="unknown",
         facts=[],
         operators=explanation.operators,
         settings={},
-        plain=f"{listed(rounding, 3)} {'differs' if len(rounding) == 1 else 'differ'}, so these may be the same with"
-        " other last digits; or they are others. No file holds data, so that is not known.",
+        plain=f"{listed([one.fact for one in rounding], 3)} {'differs' if len(rounding) == 1 else 'differ'}, so these"
+        " may be the same with other last digits; or they are others. No file holds data, so that is not known.",
         labels=[side.label for side in pair],
     )
 
@@ -209,6 +210,7 @@ def _untold(explanation: Explanation, rounding: list[str], pair: Sequence[Measur
 def _likely(explanation: Explanation, first: FirstDivergence, states: list[str], pair: Sequence[Measured]) -> Cause:
     labels = [side.label for side in pair]
     if "ordering" in explanation.components and all(side.fact("python.hash_seed") == "random" for side in pair):
+        others = _unseeded(states, pair)
         return Cause(
             root="python.hash_seed",
             components=["ordering"],
@@ -217,10 +219,14 @@ def _likely(explanation: Explanation, first: FirstDivergence, states: list[str],
             operators=[],
             settings={"PYTHONHASHSEED": "0"},
             plain="Every process orders sets anew, for PYTHONHASHSEED is set on neither; a training whose data pass"
-            " through a set starts from another order each time.",
-            title="the order of sets (PYTHONHASHSEED is not set)",
+            " through a set starts from another order each time."
+            + (
+                " So does one that draws from a generator without a seed; PYTHONHASHSEED=0 tells them apart."
+                * bool(others)
+            ),
+            title=" or ".join(["the order of sets (PYTHONHASHSEED is not set)", *others]),
             evidence=[Evidence("python.hash_seed", ["random", "random"], "every process draws its own", root=True)],
-            alternatives=[*_unseeded(states, pair), "unsorted listings", "other data files"],
+            alternatives=["unsorted listings", "other data files"],
             labels=labels,
             settings_on=joined(labels),
         )
@@ -243,7 +249,7 @@ def _unseeded(states: list[str], pair: Sequence[Measured]) -> list[str]:
     """The generators that can be why: those in another state, and those that a program did not seed."""
     seeds = [side.fact("program.seeds") for side in pair]
     names = [one.partition(".")[2] for one in states]
-    names += [name for name in ("python", "numpy") if any(isinstance(one, dict) and name not in one for one in seeds)]
+    names += [name for name in ("python", "numpy") if not all(isinstance(one, dict) and name in one for one in seeds)]
     return [f"{_GENERATORS.get(name, name)} without a seed" for name in dict.fromkeys(names)]
 
 

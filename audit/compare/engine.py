@@ -45,8 +45,8 @@ Verdict = Literal["same", "differs", "not-comparable", "incomplete"]
 
 @dataclass
 class _Pair:
-    """The reference against one other side, each standing for its group. of_program: the components through which the
-    rows pass where a recorded program parts."""
+    """The reference against one other side, each standing for its group. of_program: by row, the components through
+    which a recorded program passes where it parts."""
 
     a: Measured
     b: Measured
@@ -55,7 +55,7 @@ class _Pair:
     differences: list[FactDifference]
     symptoms: list[attribute.Symptom]
     components: list[str]
-    of_program: set[str]
+    of_program: dict[str, set[str]]
 
     @property
     def sides(self) -> tuple[Measured, Measured]:
@@ -65,13 +65,24 @@ class _Pair:
     def labels(self) -> list[str]:
         return [self.a.label, self.b.label]
 
+    def at(self, first: FirstDivergence) -> set[str]:
+        """The components through which the row passes where the program first parts."""
+        return self.of_program.get(first.tensor or "", set())
+
+    def far(self, components: list[str]) -> int:
+        """How far a cause of these is from where a program first parts: 0 for just there, 2 for nowhere in it."""
+        first = self.first()
+        if first and not self.at(first).isdisjoint(components):
+            return 0
+        return 1 if any(not one.isdisjoint(components) for one in self.of_program.values()) else 2
+
     def first(self) -> FirstDivergence | None:
         """The first divergent row of the first job that diverged; where no job did, the first differing operator of a
         component that is a cause."""
         for one in self.partings:
             first = one.result.first_divergence
             if first:
-                laid = [name for name in self.components if name in self.of_program and is_program(first.job)]
+                laid = [name for name in self.components if is_program(first.job) and name in self.at(first)]
                 return msgspec.structs.replace(
                     first, labels=self.labels, components=[*dict.fromkeys([*laid, *first.components])]
                 )
@@ -190,7 +201,9 @@ def _pair(a: Measured, b: Measured, shared: set[str], rows: Catalogue) -> _Pair:
     symptoms += own
     rounding = any("fpu" in one.components and one.kind == "numeric" for one in changed)
     chosen = attribute.components(symptoms, battery.agreeing, rounding)
-    of_program = {name for one in own for name in one.through if name in chosen}
+    of_program: dict[str, set[str]] = {}
+    for one in own:
+        of_program.setdefault(one.name, set()).update(name for name in one.through if name in chosen)
     return _Pair(a, b, battery, partings, changed, symptoms, chosen, of_program)
 
 
@@ -284,7 +297,7 @@ def _causes(pair: _Pair, found: Results, rows: Catalogue) -> list[Cause]:
     other = program.other_run(changed, pair.labels) if parted else []
     causes = [*other]
     # What explains where the program parts comes before what only the battery shows.
-    for one in sorted(explanations, key=lambda one: pair.of_program.isdisjoint(one.components)):
+    for one in sorted(explanations, key=lambda one: pair.far(one.components)):
         instead = program.unexplained(one, pair.partings, pair.sides, changed, bool(other))
         if instead is not None:
             causes += instead

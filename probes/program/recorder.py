@@ -139,7 +139,7 @@ class Recorder:
         self._digests.append(bits.digest)
         self._names[name] = position
         sampled = self.step == self._whole or (sample and self.step in SAMPLED_STEPS)
-        if sampled and self._values_bytes < VALUES_BYTES and not _private(phase, name):
+        if sampled and self._values_bytes < VALUES_BYTES and not _private(phase, name, components):
             self._keep(position, bits, sample)
         return position
 
@@ -332,12 +332,12 @@ def _is_open(descriptor: int, path: str) -> bool:
         return False
 
 
-def _private(phase: str, name: str) -> bool:
+def _private(phase: str, name: str, components: Tuple[str, ...]) -> bool:
     """Whether a row is a person's data, or made of it before the model: its digest tells whether it differs, and its
-    values are in no report."""
-    return name.startswith(("batch.", "input.", "evaluation.batch", "aten::lift_fresh")) or (
-        phase == "data" and "::" in name
-    )
+    values are in no report. Before the first step, what computes nothing (copies, `torch.tensor`) may be that."""
+    if "::" in name:
+        return phase == "data" or name.startswith("aten::lift_fresh") or (phase == "setup" and not components)
+    return name.startswith(("batch.", "input.", "evaluation.batch"))
 
 
 def plain_bits(value: Any) -> Bits:

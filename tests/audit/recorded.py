@@ -96,6 +96,7 @@ def trace(
         made.begin()
         if step == 0:
             if operators:
+                made.row("setup", "aten::stack", operator="aten::stack", source="train.py:8")
                 for n in range(len(PARAMETERS)):
                     made.row(
                         "setup", "aten::normal_" + (f"#{n}" if n else ""), operator="aten::normal_",

@@ -192,14 +192,34 @@ def test_a_state_that_nothing_draws_from_hides_no_divergence() -> None:
 def test_a_state_beside_other_data_is_said() -> None:
     comparison = two(Twist("generator.python", far=FAR), BATCH)
     assert first(comparison) == (0, "data", "batch.0")
-    assert "Suspect Python's random without a seed, other data files" in comparison.causes[0].plain
+    assert "Suspect Python's random without a seed and numpy.random without" in comparison.causes[0].plain
 
 
 def test_a_generator_that_nothing_seeds_is_suspected_of_other_data() -> None:
     seeds = {"program.seeds": {"torch": 1, "numpy": 3}}
     assert "Suspect Python's random without a seed, other" in two(BATCH, of=(seeds, seeds)).causes[0].plain
     unset = {**seeds, **RANDOM[0]}
-    assert two(BATCH, of=(unset, unset)).causes[0].alternatives[0] == "Python's random without a seed"
+    title = "the order of sets (PYTHONHASHSEED is not set) or Python's random without a seed"
+    assert two(BATCH, of=(unset, unset)).causes[0].title == title
+
+
+def test_what_a_program_gives_itself_is_laid_at_its_data_whatever_else_differs() -> None:
+    """A copy computes nothing: other bits of equal inputs were given to it. What differs behind it comes second."""
+    given, drawn = Twist("aten::stack", far=FAR), Twist("aten::normal_")
+    comparison = two(given, drawn, of=CODE, recorded=WINDOW)
+    assert first(comparison) == (0, "setup", "aten::stack")
+    assert roots(comparison) == ["python.hash_seed", "aten.capability"]
+    told = " ".join(render.diff(comparison).split())
+    assert told.startswith("DIFFERENT RESULTS. The data differ, not the arithmetic. Likely cause: the order of sets")
+    assert "aten::stack (train.py:8) (the program's own values)" in told
+    assert comparison.next.startswith("on both:  PYTHONHASHSEED=0 audit run")
+
+
+def test_an_evaluation_is_no_data() -> None:
+    recorded = {"evaluation": 1}
+    comparison = two(Twist("evaluation.output", step=1), of=CODE, recorded=recorded)
+    assert first(comparison) == (1, "evaluation", "evaluation.output")
+    assert roots(comparison) == []
 
 
 # As far as both go
@@ -394,5 +414,6 @@ def test_the_way_on_comes_nearer_until_there_is_nothing_nearer() -> None:
     assert (elsewhere.next, elsewhere.results.jobs[0].operators) == (window, False)
     seen = two(Twist("output"), recorded={"operators": range(1)})
     assert seen.results.jobs[0].operators
-    assert seen.next == "audit diff a.json b.json --format markdown    # to paste"
+    repeated = "on a, whether it repeats itself:  audit run --steps 1 --repeat 3 -o NAME.json -- YOUR COMMAND"
+    assert seen.next == repeated
     assert "Cause unknown: no differing fact explains it." in render.diff(seen)

@@ -157,6 +157,16 @@ def test_an_order_that_no_run_repeats_here_is_still_that_of_a_seed_there() -> No
     assert one.necessary["PYTHONHASHSEED"].first_divergence.tensor == "batch.0"
 
 
+def test_what_wavers_here_is_not_laid_at_the_seed_that_did_not_end_it() -> None:
+    machine = Machine(seed=7)
+    facts = {**{name: fact.value for name, fact in machine.effect().items()}, "program.sources": SOURCES}
+    twists = Twist("batch.0", far=7.0), Twist("loss", far=1e-3)
+    there = replaced(with_program(measured(machine), program(*twists, steps=STEPS, facts=facts, runs=1)), battery=None)
+    one = found(there, Lab(Machine(), ("ordering",), unset=True))
+    assert [tried.settings for tried in one.tried] == [{"PYTHONHASHSEED": "7"}]
+    assert (one.verdict, one.settings) == ("nondeterministic", {})
+
+
 def test_what_wavers_without_a_seed_there_cannot_be_had_again() -> None:
     there = replaced(recorded(Machine(), ("ordering",), **{"python.hash_seed": "random"}), battery=None)
     with pytest.raises(NotComparable):

@@ -154,7 +154,7 @@ def _other(comparison: Comparison, all: bool) -> Block | None:
     """How many differences are not among the causes."""
     named = {fact for cause in comparison.causes for fact in [cause.root, *cause.facts]}
     others = [item for item in comparison.environment.differences if item.fact not in named]
-    blamed = {name for cause in comparison.causes for name in cause.components}
+    blamed = {name for cause in comparison.causes if cause.root for name in cause.components}
     adding = sum(item.kind == "numeric" and bool(blamed.intersection(item.components)) for item in others)
     numeric = sum(item.kind == "numeric" for item in others) - adding
     never = len(others) - numeric - adding

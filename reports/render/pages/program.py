@@ -69,7 +69,7 @@ def _unknown(comparison: Comparison, first: FirstDivergence) -> str:
     if kind(first) == "arithmetic" and "--trace operators" in comparison.next:
         step = f"step {first.step or 0:,}, {first.phase}"
         return f"Your program parts in {step}; which operator does it is found by the last line."
-    if first.untold and "--trace operators" in comparison.next:
+    if "--trace operators" in comparison.next:
         return "Which operator makes them, if one does, is found by the last line."
     return "Cause unknown: no differing fact explains it."
 
@@ -91,7 +91,9 @@ def elsewhere(comparison: Comparison, told: Sequence[Cause]) -> Block | None:
     if not others:
         return None
     texts = [f"{listed(map(plain, cause.components))} ({cause.title.split(' (')[0] or 'unknown'})" for cause in others]
-    return sentence("Elsewhere", f"{listed(texts, 3)}: operators differ, and not where your program parts", weight=3)
+    first = parted(comparison)
+    where = "" if first and first.untold else ", and not where your program parts"
+    return sentence("Elsewhere", f"{listed(texts, 3)}: operators differ{where}", weight=3)
 
 
 def in_words(first: FirstDivergence) -> str:
@@ -99,7 +101,7 @@ def in_words(first: FirstDivergence) -> str:
     if kind(first) == "weights":
         return "The training starts from other weights, so everything after them is another training."
     if kind(first) in ("random", "data") and not first.rounding:
-        if is_given(first.operator):
+        if is_given(first.operator, first.phase, first.components):
             at = f"at {first.source}, " if first.source else ""
             return f"In step {first.step or 0:,}, {at}the program itself puts other values into a tensor."
         return f"Before the model computes anything, {tensor(first)} of step {first.step or 0:,} is not the same."

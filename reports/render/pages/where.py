@@ -61,7 +61,8 @@ def where(comparison: Comparison, all: bool) -> Section:
         return section(outcome, matter, *program.seen(comparison, all))
     inputs = "inputs are equal" if first.inputs_equal else "inputs already differ: it happened before this call"
     if is_program(first.job) and kind(first) != "arithmetic":
-        inputs = "the program's own values" if is_given(first.operator) else "nothing was computed before it"
+        given = is_given(first.operator, first.phase, first.components)
+        inputs = "the program's own values" if given else "nothing was computed before it"
     between = f"; {' against '.join(first.labels)}" if first.labels and several(comparison) else ""
     shown = words.example(first.size.example) if first.size.example else ""
     other = is_program(first.job) and kind(first) != "arithmetic" and not first.rounding
