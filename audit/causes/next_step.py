@@ -105,6 +105,8 @@ def _as_the_other(name: str, a: Measured, b: Measured) -> str:
     """How the second side is recorded as the first one was."""
     if name not in a.jobs or name not in b.jobs:
         return ""
+    if recorded(a.jobs[name]) == recorded(b.jobs[name]):
+        return f"on both, with one and the same program:  audit run {recorded(a.jobs[name])} -o NAME.json {COMMAND}"
     return f"on {b.label}:  audit run {recorded(a.jobs[name])} -o NAME.json {COMMAND}"
 
 

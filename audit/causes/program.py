@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from audit.causes import settings
 from audit.causes.attribute import Explanation, Symptom
 from audit.causes.words import value
@@ -116,6 +118,15 @@ def other_run(differences: Iterable[FactDifference], labels: list[str]) -> list[
             labels=labels,
         )
     ]
+
+
+def told_apart(parting: Parting, differences: Iterable[FactDifference], labels: list[str]) -> Parting:
+    """A program that cannot be compared, with the reason that comes before all others: it is not the same one."""
+    result = parting.result
+    other = other_run(differences, labels) if is_program(result.name) and result.verdict == "not-comparable" else []
+    if not other:
+        return parting
+    return replace(parting, result=structs.replace(result, reason=f"{other[0].title}; {result.reason}"))
 
 
 def suspects(comparison: Comparison, there: Measured, here: Measured, job: str) -> list[str]:

@@ -129,6 +129,19 @@ def test_another_program_is_said_before_anything_is_blamed() -> None:
     assert (alike.results.verdict, alike.causes) == ("identical", [])
 
 
+def test_another_program_is_said_where_nothing_can_be_compared_too() -> None:
+    sides = [
+        machine(label, program(evaluation=evaluation, facts={"program.arguments": label}))
+        for label, evaluation in (("a", None), ("b", 0))
+    ]
+    comparison = compare(sides)
+    assert comparison.results.verdict == "not-comparable"
+    assert comparison.results.jobs[0].reason.startswith("not the same program: its arguments differ; ")
+    assert comparison.next == (
+        "on both, with one and the same program:  audit run --trace steps -o NAME.json -- YOUR COMMAND"
+    )
+
+
 def test_a_file_of_one_side_is_another_program_too() -> None:
     fewer = {"train.py": "1"}
     comparison = two(BATCH, of=({"program.sources": fewer}, {"program.sources": {**fewer, "x.py": "2"}}))
