@@ -63,7 +63,9 @@ def _of_program(found: Results, causes: list[Cause], pair: tuple[Measured, Measu
     if found.verdict == "not-comparable":
         return _as_the_other(job.name, *pair)
     if found.verdict == "nondeterministic":
-        return f"on the machine that does not repeat itself:  {_record(job.steps, '--repeat 3')}"
+        unset = any(side.fact("python.hash_seed") == "random" for side in pair)  # ends what sets alone do
+        again = "PYTHONHASHSEED=0 " * unset + _record(job.steps, "--repeat 3")
+        return f"on the machine that does not repeat itself:  {again}"
     if found.verdict != "diverged" or first is None or first.step is None or not is_program(first.job):
         return ""
     of_pair = [cause for cause in causes if cause.labels == first.labels]
@@ -73,6 +75,8 @@ def _of_program(found: Results, causes: list[Cause], pair: tuple[Measured, Measu
         return f"on both, with one and the same program:  {_record(steps)}"
     if any(cause.root == "python.hash_seed" for cause in mine) and not _proof(*pair, mine):
         return f"on both:  PYTHONHASHSEED=0 {_record(steps)}"
+    if any(cause.root == "program.seeds" for cause in mine):
+        return f"on both, with one seed:  {_record(steps)}"
     if any((cause.root or "").startswith("program.") for cause in mine):
         return f"on both, run alike:  {_record(steps)}"
     begin, end = window(pair[0].jobs[first.job])

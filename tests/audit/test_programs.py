@@ -208,6 +208,15 @@ def test_a_state_beside_other_data_is_said() -> None:
     assert "Suspect Python's random without a seed and numpy.random without" in comparison.causes[0].plain
 
 
+def test_a_seed_that_was_drawn_is_none_that_was_set() -> None:
+    drawn: tuple[dict[str, Any], ...] = tuple({"program.seeds": {"torch": 1 << 62 | n}} for n in range(2))
+    comparison = two(WEIGHTS, Twist("generator.torch", far=FAR), of=(drawn[0], drawn[1]))
+    (cause,) = comparison.causes
+    assert (cause.root, cause.title) == ("program.seeds", "the program sets no seed, so each run draws its own")
+    assert cause.plain.endswith("So long a number is drawn where none is set: torch.manual_seed(0) sets one.")
+    assert comparison.next == "on both, with one seed:  audit run --steps 1 -o NAME.json -- YOUR COMMAND"
+
+
 def test_a_generator_that_nothing_seeds_is_suspected_of_other_data() -> None:
     seeds = {"program.seeds": {"torch": 1, "numpy": 3}}
     assert "Suspect Python's random without a seed, other" in two(BATCH, of=(seeds, seeds)).causes[0].plain
@@ -354,7 +363,10 @@ def test_what_a_machine_does_not_repeat_masks_what_follows() -> None:
     assert (comparison.results.verdict, comparison.causes) == ("nondeterministic", [])
     assert comparison.results.nondeterministic == ["your program on b: step 1, data, batch.0"]
     assert render.diff(comparison).startswith("NOT REPEATABLE. b does not repeat itself: your program.\n")
-    assert comparison.next.endswith("audit run --steps 3 --repeat 3 -o NAME.json -- YOUR COMMAND")
+    again = "audit run --steps 3 --repeat 3 -o NAME.json -- YOUR COMMAND"
+    assert comparison.next == f"on the machine that does not repeat itself:  {again}"
+    unset = [replace(job, facts=program(facts=RANDOM[0]).facts) for job in (program(), shaky)]
+    assert compare([machine("a", unset[0]), machine("b", unset[1])]).next.endswith(f":  PYTHONHASHSEED=0 {again}")
     ahead = program(Twist("loss"), repeats=[Repeat("00", step=1, row=2)], runs=2)
     assert first(compare([machine("a", program()), machine("b", ahead)])) == (0, "loss", "loss")
 
