@@ -117,7 +117,8 @@ def test_another_cpu_is_imitated(folder: Path) -> None:
     """One without AVX-512, as it was recorded: its bits are had here by what it has not."""
     wanted = "sgd~onednn=cpu.model"
     shutil.copy(record_programs.PROGRAMS / f"{wanted}.json.gz", folder / f"{wanted}.json")
-    assert set(reproduced(folder, wanted, "sgd").settings) == {*record_programs.BELOW}
+    found = reproduced(folder, wanted, "sgd").settings
+    assert {*found} - {"MKL_NUM_THREADS"} == {*record_programs.BELOW}  # it was recorded with two threads
 
 
 def test_another_program_is_refused_before_it_is_searched(folder: Path) -> None:
