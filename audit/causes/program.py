@@ -120,7 +120,7 @@ def other_run(differences: Iterable[FactDifference], labels: list[str]) -> list[
     ]
 
 
-def told_apart(parting: Parting, differences: Iterable[FactDifference], labels: list[str]) -> Parting:
+def with_other_run(parting: Parting, differences: Iterable[FactDifference], labels: list[str]) -> Parting:
     """A program that cannot be compared, with the reason that comes before all others: it is not the same one."""
     result = parting.result
     other = other_run(differences, labels) if is_program(result.name) and result.verdict == "not-comparable" else []
@@ -230,11 +230,7 @@ def _likely(explanation: Explanation, first: FirstDivergence, states: list[str],
             operators=[],
             settings={"PYTHONHASHSEED": "0"},
             plain="Every process orders sets anew, for PYTHONHASHSEED is set on neither; a training whose data pass"
-            " through a set starts from another order each time."
-            + (
-                " So does one that draws from a generator without a seed; PYTHONHASHSEED=0 tells them apart."
-                * bool(others)
-            ),
+            f" through a set starts from another order each time.{_DRAWS if others else ''}",
             title=" or ".join(["the order of sets (PYTHONHASHSEED is not set)", *others]),
             evidence=[Evidence("python.hash_seed", ["random", "random"], "every process draws its own", root=True)],
             alternatives=["unsorted listings", "other data files"],
@@ -252,6 +248,8 @@ def _likely(explanation: Explanation, first: FirstDivergence, states: list[str],
         labels=labels,
     )
 
+
+_DRAWS = " So does one that draws from a generator without a seed; PYTHONHASHSEED=0 tells them apart."
 
 _GENERATORS = {"python": "Python's random", "numpy": "numpy.random", "torch": "torch's generator"}
 

@@ -34,7 +34,7 @@ def title(explanation: Explanation, differences: dict[str, FactDifference], cata
     if explanation.root is None:
         return "none of the captured facts"
     difference = differences[explanation.root]
-    if is_drawn(difference):
+    if _is_drawn(difference):
         return "the program sets no seed, so each run draws its own"
     values = " / ".join(dict.fromkeys(value(one, _SHORT) for one in difference.values))
     return f"{_name(explanation.root, catalogue)} ({values})"
@@ -64,7 +64,7 @@ def plain(
     effects = [row.effect] if row and row.effect else effects
     there = joined([f"{value(one, _SHORT)} on {label}" for one, label in zip(told.values, labels, strict=True)])
     if told.fact.startswith("program."):
-        drawn = " So long a number is drawn where none is set: torch.manual_seed(0) sets one." * is_drawn(told)
+        drawn = " So long a number is drawn where none is set: torch.manual_seed(0) sets one." * _is_drawn(told)
         return f"{_sentence(subject)} is not the same: {there}.{drawn}"
     if isinstance(told.values[0], list) or (row and row.unit == "digest"):
         there = f"not the same on {joined(labels)}"
@@ -74,7 +74,7 @@ def plain(
     return f"{_sentence(subject)} is {there}, so {joined(effects)}."
 
 
-def is_drawn(difference: FactDifference) -> bool:
+def _is_drawn(difference: FactDifference) -> bool:
     """Whether the seeds of a program were set nowhere in it: PyTorch then draws one of 64 bits."""
     seeds = [one.values() if isinstance(one, dict) else () for one in difference.values]
     return difference.fact == "program.seeds" and all(

@@ -194,7 +194,7 @@ def _pair(a: Measured, b: Measured, shared: set[str], rows: Catalogue) -> _Pair:
     battery = results.battery(a, b)
     changed = environment.compare([a.outline, b.outline], rows).differences
     changed = [one for one in changed if one.fact not in shared]
-    partings = [program.told_apart(one, changed, [a.label, b.label]) for one in partings]
+    partings = [program.with_other_run(one, changed, [a.label, b.label]) for one in partings]
     symptoms = attribute.symptoms(
         battery, [row for one in partings for row in one.rows if not is_program(one.result.name)]
     )

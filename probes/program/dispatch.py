@@ -11,20 +11,20 @@ given without a row of its own becomes one first:
     unseen              a tensor from anywhere else: made before the window, by numpy, by compiled code
 """
 
-import functools
 import os
 import sys
 import sysconfig
-import threading
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch.utils import _python_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .. import device_digest, dispatched
-from . import about, tensors
-from .lineage import Lineage, Rows, memory
+from . import about, collectives, tensors
+from .callbacks import Callbacks
+from .collectives import FILLS_PART, WAITS, Begun, extent
+from .lineage import Lineage, memory
 from .recorder import EVALUATION, Recorder
 
 _FLUSH = 512
@@ -39,17 +39,6 @@ _CONSTANT = frozenset(("aten::lift_fresh", "aten::lift"))
 _DRAW = ("normal_", "uniform_", "random_", "bernoulli_", "exponential_", "log_normal_", "cauchy_", "geometric_")
 _OVERWRITES = frozenset("aten::" + name for name in ("fill_", "zero_", "copy_", *_DRAW, "eye_", "arange_"))
 """What changes its first argument without reading it."""
-
-_FILLED = frozenset(("tensors", "output", "outputs", "output_tensor", "output_tensors", "output_lists"))
-"""Arguments that a collective operation changes without saying so; "tensors" it reads as well."""
-
-_NOTHING_FILLED = frozenset("c10d::" + name for name in ("send", "barrier", "monitored_barrier_", "check_for_nan"))
-
-_WAITS = frozenset("_c10d_functional::" + name for name in ("wait_tensor", "_wrap_tensor_autograd"))
-"""What gives what it is given, when it is there or to be waited for later."""
-
-_FILLS_PART = frozenset(("fsdp::all_gather_copy_in",))
-"""What copies into a part of memory that is not all written yet, and gives this part first."""
 
 _HIDDEN = ("running_mean", "running_var")
 """Arguments that a batch norm changes without saying so."""
@@ -74,7 +63,7 @@ class _Kind(NamedTuple):
 
     name: str
     writes: Dict[Any, bool]  # arguments, by place and by name: whether they are read as well
-    reads: bool  # its arguments count: it is none of _EMPTY and _CONSTANT, gives no view, and is none of _WAITS
+    reads: bool  # its arguments count: it is none of _EMPTY and _CONSTANT, gives no view, and is none of WAITS
     seeded: bool  # it draws random numbers
     listed: bool  # it treats the elements of its lists one by one
     collective: bool  # what it changes or gives is there only when the program has waited for it
@@ -88,19 +77,6 @@ class _Given(NamedTuple):
     written: List[Any]
     common: List[int]  # rows that every result comes from
     lists: List[List[List[int]]]  # rows of the elements of each list
-
-
-class _Begun(NamedTuple):
-    """A result of a collective operation that nobody has read yet. Of its memory, which it does not keep alive, others
-    read and write the rest meanwhile."""
-
-    kind: _Kind
-    name: str
-    dtype: Any
-    place: Any  # offset, shape and strides
-    extent: range  # of bytes
-    rows: Rows  # that it comes from
-    where: Tuple[str, str]
 
 
 class Operators(TorchDispatchMode):  # type: ignore[misc]
@@ -132,8 +108,7 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         self._modules: Dict[int, str] = {}  # names by id, of the module that was called by no other
         self._names: Dict[int, str] = {}  # by memory: what a module or an optimizer keeps
         self._forward: Dict[int, str] = {}  # modules by the number of the autograd node that the operator made
-        self._begun: Dict[int, List[_Begun]] = {}  # by memory
-        self._calling_back: Set[int] = set()  # threads that run callbacks of futures
+        self._begun: Dict[int, List[Begun]] = {}  # by memory
         self._files: Dict[str, str] = {}  # by path: the file's name, "" if it is not the program's
         self._folder = about.working_folder()
         self._evaluations = 0
@@ -141,28 +116,8 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         self._open = False
         tensors.pass_over(Operators.__torch_dispatch__, inside=True)
         os.register_at_fork(after_in_child=self.close)
-        for name in ("then", "add_done_callback"):
-            setattr(torch._C.Future, name, self._registers(getattr(torch._C.Future, name)))
+        self._callbacks = Callbacks(recorder, lambda: self._open)
         self.turn()
-
-    def _registers(self, register: Callable[..., Any]) -> Callable[..., Any]:
-        """Of a future. Who runs a callback, this thread or another, goes by who is faster: nobody's is seen."""
-
-        @functools.wraps(register)
-        def registers(future: Any, callback: Callable[..., Any]) -> Any:
-            def called(*arguments: Any) -> Any:
-                thread = threading.get_ident()
-                self._calling_back.add(thread)
-                try:
-                    return callback(*arguments)
-                finally:
-                    self._calling_back.discard(thread)
-
-            if self._open:
-                self._recorder.note("callbacks of futures (communication hooks): what they compute is not seen")
-            return register(future, called)
-
-        return registers
 
     # The window.
 
@@ -254,7 +209,7 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         with torch._C.DisableTorchFunction():
             if kind is None or not recorder.active or _imagined() or not self._counts():
                 return func(*args, **kwargs)
-            if self._calling_back and threading.get_ident() in self._calling_back:
+            if self._callbacks.running():
                 return func(*args, **kwargs)
             if types and any(one not in _TENSORS for one in types):
                 return NotImplemented  # a tensor of another kind computes with tensors of this one, which are seen
@@ -282,11 +237,10 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
             kind = _Kind(
                 schema.name,
                 _writes(schema),
-                not (schema.name in _EMPTY | _CONSTANT | _WAITS or _shows(schema)),
+                not (schema.name in _EMPTY | _CONSTANT | WAITS or _shows(schema)),
                 torch.Tag.nondeterministic_seeded in func.tags,
                 schema.name.startswith(("aten::_foreach_", "aten::_fused_")),
-                schema.name.startswith(("c10d::", "_c10d_functional::"))
-                and schema.name not in _NOTHING_FILLED | _WAITS,
+                collectives.begins(schema.name),
                 {},
             )
         self._kinds[func] = kind
@@ -358,14 +312,14 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         if kind.collective:
             self._begin(kind, given, given.written or results)
             return
-        if kind.name in _WAITS:
+        if kind.name in WAITS:
             if memory(result) in self._begun:
                 self._meet(result, True)
             return
         common = tuple(given.common)
         if given.lists and not kind.listed:
             common = (*common, *[row for rows in given.lists for one in rows for row in one])
-        if kind.name in _FILLS_PART:
+        if kind.name in FILLS_PART:
             self._lineage.wrote(results[0], self._row_of(kind, kind.name, results[0], common))
             return
         fresh = []
@@ -405,7 +359,7 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
                 self._lineage.set(tensor, ())
             name = kind.name if len(results) == 1 else "{}.{}".format(kind.name, place)
             shown = (tensor.storage_offset(), tensor.shape, tensor.stride())
-            begun = _Begun(kind, name, tensor.dtype, shown, _extent(tensor), known, where)
+            begun = Begun(kind, name, tensor.dtype, shown, extent(tensor), known, where)
             self._begun.setdefault(number, []).append(begun)
 
     def _ends(self, kind: _Kind, args: Any) -> bool:
@@ -418,15 +372,15 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
     def _meet(self, tensor: Any, reads: bool) -> None:
         """A tensor is read or changed now, so the program has waited for what collective operations gave in its place:
         make rows, but of what is written over unread."""
-        number, extent = memory(tensor), _extent(tensor)
+        number, touched = memory(tensor), extent(tensor)
         for one in self._begun.pop(number):
-            both = range(max(one.extent.start, extent.start), min(one.extent.stop, extent.stop))
+            both = range(max(one.extent.start, touched.start), min(one.extent.stop, touched.stop))
             if not both:
                 self._begun.setdefault(number, []).append(one)
             elif one.extent.stop <= tensor.untyped_storage().nbytes() and (reads or both != one.extent):
                 self._end(one, tensor)  # else it was given back unread
 
-    def _end(self, one: _Begun, tensor: Any) -> None:
+    def _end(self, one: Begun, tensor: Any) -> None:
         """Make the row of a result of a collective operation, in the memory of a tensor."""
         with tensors.aside():
             given = torch.empty(0, dtype=one.dtype, device=tensor.device)
@@ -491,13 +445,6 @@ class Operators(TorchDispatchMode):  # type: ignore[misc]
         return os.path.relpath(path, self._folder) if inside else os.path.basename(path)
 
 
-def _extent(tensor: Any) -> range:
-    """The bytes of its memory from a tensor's first to its last."""
-    size, begin = tensor.element_size(), tensor.storage_offset()
-    last = sum((count - 1) * stride for count, stride in zip(tensor.shape, tensor.stride())) if tensor.numel() else -1
-    return range(begin * size, (begin + last + 1) * size)
-
-
 def _imagined() -> bool:
     """Whether tensors are stand-ins here: a program is traced, or what an operator would give is only asked for, as
     distributed tensors do before each of theirs."""
@@ -514,13 +461,11 @@ def _shows(schema: Any) -> bool:
 
 def _writes(schema: Any) -> Dict[Any, bool]:
     """The arguments that an operator changes."""
+    filled = collectives.fills(schema)
+    if filled is not None:
+        return filled
     writes: Dict[Any, bool] = {}
     hidden = _HIDDEN if schema.name.endswith("batch_norm") else ()
-    if schema.name.startswith("c10d::") and schema.name not in _NOTHING_FILLED:
-        for place, one in enumerate(schema.arguments):
-            if one.name in _FILLED:
-                writes[place] = writes[one.name] = one.name == "tensors" and "recv" not in schema.name
-        return writes
     for place, one in enumerate(schema.arguments):
         if one.name in hidden or (one.alias_info is not None and one.alias_info.is_write):
             reads = not one.kwarg_only and not (place == 0 and schema.name in _OVERWRITES)

@@ -181,6 +181,14 @@ def test_an_interrupted_comparison_leaves_no_process(number: signal.Signals, tmp
     assert running(marker) == []
 
 
+def test_a_reading_process_whose_parent_is_gone_already_ends() -> None:
+    """The parent can be killed between the fork and the request to be told of its death."""
+    begin = "from audit.reading import _begin; _begin({}); print('reads')"
+    for parent, status, said in (("__import__('os').getppid()", 0, "reads\n"), ("0", 1, "")):
+        done = subprocess.run([sys.executable, "-c", begin.format(parent)], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (status, said, "")
+
+
 def running(marker: str) -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):

@@ -48,6 +48,14 @@ def test_the_components_of_a_program_do_not_come_from_variables(name: str, monke
     assert name.split("~")[1].split("=")[0] in found.components
 
 
+def test_two_makes_of_processors_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under what `reproduce` prints for both ("reproduce another make.txt"), an AMD and an emulated Intel agree."""
+    monkeypatch.chdir(PROGRAMS)
+    comparison = compare([side.whole() for side in sides(["meet-here.json.gz", "meet-there.json.gz"]).sides])
+    assert (comparison.results.verdict, comparison.results.jobs[0].operators) == ("identical", True)
+    assert {"cpu.model", "cpu.vendor", "mkl.branch"} <= {one.fact for one in comparison.environment.differences}
+
+
 def _without_variables(side: Measured) -> Facts:
     return {name: fact for name, fact in side.target.facts.items() if not name.startswith("variables.")}
 

@@ -107,6 +107,25 @@ def test_a_later_window_begins_with_what_the_step_before_left(program: Program) 
     assert sum(value["step"] == 2 for value in ran.job()["trace"]["values"]) == len(ran.names(2)) - len(data)
 
 
+GIVEN = """
+    import torch
+    torch.manual_seed(0)
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x = torch.stack([torch.tensor([3.25, 4.5]), torch.tensor([5.75, 6.0])])
+    model(x).sum().backward()
+    optimizer.step()
+"""
+
+
+def test_no_report_holds_what_a_program_gives_itself(program: Program) -> None:
+    ran = windowed(program, GIVEN, 0, 1)
+    names = ran.names(0)
+    kept = {names[value["row"]] for value in ran.job()["trace"]["values"]}
+    assert {"aten::lift_fresh", "aten::lift_fresh#1", "aten::stack", "batch.0"} <= {*names} - kept
+    assert {"aten::uniform_", "aten::addmm", "loss"} <= kept
+
+
 ODD = """
     import numpy, torch
     torch.manual_seed(0)
