@@ -101,9 +101,10 @@ def _fact(name: str, row: Row, member: str, rows: Catalogue) -> Explanation:
 
 
 def _through(row: Row, decided: list[str], rows: Catalogue) -> dict[str, str]:
-    """The components that a fact touches, each with the fact that it decides on the way there; "": none, its own."""
+    """The components that a fact touches, each with the fact that it decides on the way there; "": none, its own. Of
+    several the one that decides the others."""
     found = dict.fromkeys(row.components, "")
-    for fact in decided:
+    for fact in sorted(decided, key=lambda one: -len(rows.decided(one))):
         below = rows.row(fact)
         for component in below.components if below else ():
             found.setdefault(component, fact)

@@ -67,13 +67,13 @@ class _Search:
         other = Under(packages=self._other_packages())
         if other:
             self._try(other, self.suspects, [], basis=True)
-            if not any(name in self.there.operators for name in self._away()):
-                self.verify()  # jobs may have the wanted bits by now, too
+            self._verify_jobs()
             last = len(self.trials.children) - 1
             self.found.notes += packages.rebuilt(self.trials.sides.get(last, self.here), self.there)
         freed = self._own_variables()
         if freed:
             self._try(Under(freed), self.suspects, [])
+            self._verify_jobs()
         if own and all(self._open(component) <= {*own} for component in self.suspects):
             # No operator tells one component's settings from another's, so they are tried together; `minimise` parts.
             derived = settings.derive(self._now(), self.there, self.suspects)
@@ -93,6 +93,11 @@ class _Search:
             self._try(Under(derived), [component], others, later)
         if other and not self.found.kept.packages and self._away():
             self._try(other, self.suspects, [])
+
+    def _verify_jobs(self) -> None:
+        """Where no operator differs any more, jobs may have the wanted bits by now, too."""
+        if not any(name in self.there.operators for name in self._away()):
+            self.verify()
 
     def _other_packages(self) -> dict[str, str]:
         """Versions of packages that the other has and that can be had here, where they may be tried at all."""

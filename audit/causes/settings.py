@@ -91,6 +91,27 @@ def _kernels(here: Measured) -> list[str]:
     return [name for name, needs in _KERNELS.items() if needs <= cpu(here) and name != here.fact("blas.kernel")]
 
 
+_OTHER_SIZE = "512"
+"""kB, of the second cache of older processors of AMD's: those whose blocks the code path itself has."""
+
+
+def _usual_blocks(wanted: object, have: object, here: Measured) -> str | None:
+    return _OTHER_SIZE if isinstance(wanted, str) and has_blocks_of_its_own(here) else None
+
+
+def has_blocks_of_its_own(here: Measured) -> bool:
+    """Whether OpenBLAS divides its sums for this processor, whatever code path it takes."""
+    caches, version = here.fact("cpu.caches"), here.fact("blas.version")
+    return (
+        here.fact("cpu.vendor") == "AuthenticAMD"
+        and "avx512" in cpu(here)
+        and isinstance(caches, dict)
+        and caches.get("L2") == 1 << 20
+        and [int(number) for number in re.findall(r"\d{1,9}", str(version))] >= [0, 3, 34]
+        and here.fact("variables.OPENBLAS_L2_SIZE") is None
+    )
+
+
 def _count(wanted: object, have: object, here: Measured) -> str | None:
     fits = isinstance(wanted, int) and not isinstance(wanted, bool) and 0 < wanted <= _cpus(here)
     return str(wanted) if fits else None
@@ -207,6 +228,13 @@ SETTINGS = (
         "OPENBLAS_CORETYPE", "variable", "blas", "blas.kernel", _kernel, _kernels, _level_of_kernel,
         "OpenBLAS, driver/others/dynamic.c: force_coretype", _kernel_under, library="openblas",
         of_cpu=True,
+    ),
+    Setting(
+        "OPENBLAS_L2_SIZE", "variable", "blas", "blas.kernel_blocks", _usual_blocks,
+        lambda here: [_OTHER_SIZE] if has_blocks_of_its_own(here) else [],
+        lambda value: "a CPU that is no Zen 4 or 5",
+        "OpenBLAS, kernel/setparam-ref.c: init_parameter; only code paths for AVX-512 bear what it has for such a CPU",
+        lambda here, left: _OTHER_SIZE if has_blocks_of_its_own(here) else None, library="openblas",
     ),
     Setting(
         "OPENBLAS_NUM_THREADS", "variable", "blas", "blas.threads", _count, _counts, _threads,

@@ -8,14 +8,16 @@ import ctypes
 import os
 import platform
 import re
+import struct
 import sys
+from functools import partial
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..facts import Absent, Facts
-from .sources import elf, mapped
+from .sources import elf, mapped, native
 
 SCOPE = "effect"
-_PROPERTIES = ("implementation", "version", "kernel", "threads", "threading", "owner", "build_id")
+_PROPERTIES = ("implementation", "version", "kernel", "kernel_blocks", "threads", "threading", "owner", "build_id")
 _LAPACK_PROPERTIES = ("implementation", "version", "owner", "build_id")
 NAMES = (
     tuple("blas." + name for name in _PROPERTIES)
@@ -25,6 +27,11 @@ NAMES = (
 
 Library = Dict[str, Any]
 """What is known of one library: path, name, and those of _PROPERTIES that could be read (others None)."""
+
+_FOR_AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")
+
+_SIDE, _DEPTH = 32, 2048
+"""Of the product that shows OpenBLAS's blocks: more than its code for small ones takes, and twice the largest block."""
 
 _LOOKS_LIKE_BLAS = re.compile(r"blas|lapack|mkl|blis|atlas|armpl|nvpl", re.IGNORECASE)
 # Source: mkl_types.h / mkl_cbwr.h, MKL_CBWR_*
@@ -53,6 +60,9 @@ def _record(facts: Facts, key: str, library: Optional[Library], properties: Tupl
             facts.missing("{}.{}".format(key, name), "absent", _no_blas())
             continue
         value = library.get(name)
+        if name == "kernel_blocks":
+            facts.read(key + ".kernel_blocks", "products of ones", partial(_blocks, library))
+            continue
         if name in ("owner", "build_id"):
             value = facts.value("libraries.{}.{}".format(library["name"], name))
         if value is None:
@@ -170,14 +180,77 @@ def inspect(path: str) -> Library:
 
 
 def _openblas(handle: Any, function: str, result: Any) -> Any:
+    found, _ = _exported(handle, "openblas_" + function)
+    if found is None:
+        return None
+    found.restype = result
+    return found()
+
+
+def _exported(handle: Any, function: str) -> Tuple[Any, str]:
+    """A function of OpenBLAS and the suffix of its name; None and "" where the library has it not."""
     # A wheel's OpenBLAS prefixes and suffixes its symbols, so that two can live in one process.
     for prefix in ("", "scipy_"):
         for suffix in ("", "64_", "_64", "64"):
-            found = getattr(handle, "{}openblas_{}{}".format(prefix, function, suffix), None)
+            found = getattr(handle, prefix + function + suffix, None)
             if found is not None:
-                found.restype = result
-                return found()
-    return None
+                return found, suffix
+    return None, ""
+
+
+# -- how it adds ----------------------------------------------------------------------------------------------------
+
+
+def _blocks(library: Library) -> str:
+    """How many products OpenBLAS adds up before it adds them to the result, "f32 448, f64 384": its GEMM_Q. Each block
+    is rounded once more, so others are other bits, and the name of the code path does not tell: since 0.3.34 it goes by
+    the maker and the caches of the processor, too (kernel/setparam-ref.c, OpenMathLib/OpenBLAS#6021)."""
+    if library["implementation"] != "openblas":
+        raise Absent("{} does not tell".format(library["implementation"]))
+    if _overruns(library):
+        raise Absent("a product may end the process (OpenMathLib/OpenBLAS#6021); OPENBLAS_L2_SIZE=512 prevents it")
+    handle = ctypes.CDLL(library["path"])
+    sizes = (("f32", "cblas_sgemm", "f", 2.0**24), ("f64", "cblas_dgemm", "d", 2.0**53))
+    return ", ".join(
+        "{} {}".format(name, _block(handle, function, letter, large)) for name, function, letter, large in sizes
+    )
+
+
+def _overruns(library: Library) -> bool:
+    """Whether a product may write behind its buffers: from 0.3.34 on, a processor with these caches gets the blocks
+    that are best for AVX-512, and so does code for another, asked for, that has smaller buffers (the same issue)."""
+    numbers = [int(word) for word in re.findall(r"\d+", str(library["version"]))]
+    if numbers < [0, 3, 34] or library["kernel"] in _FOR_AVX512 or os.environ.get("OPENBLAS_L2_SIZE"):
+        return False
+    try:
+        caches = native.cpuid(0x80000006)
+        avx512 = native.cpuid(7).ebx >> 16 & 1
+        amd = native.cpuid(0).ecx == int.from_bytes(b"cAMD", "little")
+    except Absent:
+        return False
+    return bool(amd and avx512 and caches.ecx >> 16 == 1024 and (caches.edx >> 18) * 512 % 32768 == 0)
+
+
+def _block(handle: Any, function: str, letter: str, large: float) -> int:
+    """The first of every sum is so large that adding 1 to it changes nothing: what is missing in the end was added in
+    its block. A sum may be spread over registers, of which only one has the large number: the least result counts."""
+    element = {"f": ctypes.c_float, "d": ctypes.c_double}[letter]
+    found, suffix = _exported(handle, function)
+    if found is None:
+        raise Absent("the library has no {}".format(function))
+    size = ctypes.c_int64 if "64" in suffix else ctypes.c_int32
+    ones = struct.pack("=" + letter, 1.0) * (_SIDE * _DEPTH)
+    row = struct.pack("=" + letter, large) + ones[: (_DEPTH - 1) * ctypes.sizeof(element)]
+    matrix = element * (_SIDE * _DEPTH)
+    result = (element * (_SIDE * _SIDE))()
+    found.restype = None
+    found(
+        *(ctypes.c_int(word) for word in (101, 111, 111)),  # CblasRowMajor, CblasNoTrans twice
+        *(size(_SIDE), size(_SIDE), size(_DEPTH)),
+        *(element(1.0), matrix.from_buffer_copy(row * _SIDE), size(_DEPTH)),
+        *(matrix.from_buffer_copy(ones), size(_SIDE), element(0.0), result, size(_SIDE)),
+    )
+    return _DEPTH - int(min(result) - large)
 
 
 # -- which of them numpy calls --------------------------------------------------------------------------------------

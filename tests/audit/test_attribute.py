@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from audit.causes import attribute, settings
 from audit.causes.attribute import Symptom, components, explain
@@ -172,3 +173,35 @@ def test_a_setting_of_openblas_is_for_openblas_on_both_sides() -> None:
     assert settings.derive(side(**openblas), older, ["blas"]) == {"OPENBLAS_CORETYPE": "Haswell"}
     assert settings.derive(side(**openblas), reference, ["blas"]) == {}
     assert settings.derive(reference, side(**openblas), ["blas"]) == {}
+
+
+ZEN5 = {
+    "cpu__vendor": "AuthenticAMD",
+    "cpu__flags": ["avx512f"],
+    "cpu__caches": {"L2": 1 << 20},
+    "blas__implementation": "openblas",
+    "blas__version": "0.3.34.237.2",
+    "blas__kernel": "SkylakeX",
+    "blas__kernel_blocks": "f32 512, f64 512",
+}
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ({}, {"OPENBLAS_L2_SIZE": "512"}),
+        ({"blas__version": "0.3.33"}, {}),
+        ({"cpu__vendor": "GenuineIntel"}, {}),
+        ({"cpu__flags": ["avx2"]}, {}),
+        ({"cpu__caches": {"L2": 1 << 19}}, {}),
+        ({"cpu__caches": None}, {}),
+        ({"variables__OPENBLAS_L2_SIZE": "2048"}, {}),  # taken out, or it stays
+        ({"blas__kernel_blocks": "f32 448, f64 384"}, {}),
+    ],
+)
+def test_blocks_for_one_processor_are_left_by_naming_another_cache(
+    other: dict[str, Any], expected: dict[str, str]
+) -> None:
+    there = side(blas__implementation="openblas", blas__kernel="SkylakeX", blas__kernel_blocks="f32 448, f64 384")
+    assert settings.derive(side(**{**ZEN5, **other}), there, ["blas"]) == expected
+    assert settings.derive(there, side(**{**ZEN5, **other}), ["blas"]) == {}

@@ -75,6 +75,7 @@ def test_variables_of_ones_own_are_taken_out_first() -> None:
     one, _ = found(Machine(), Machine(variables={"OPENBLAS_CORETYPE": "Haswell"}))
     assert one.verdict == "reproduced"
     assert one.settings == {"OPENBLAS_CORETYPE": ""}
+    assert [tried.settings for tried in one.tried] == [one.settings]  # the job has its bits then, and asks for no more
 
 
 def test_what_only_another_value_gives_is_searched() -> None:

@@ -12,6 +12,7 @@ import pytest
 from conftest import Captured, Records
 
 from probes.environment import blas, fpu, libm, process
+from probes.environment.sources import native
 from probes.facts import Absent, Facts
 
 WORK = "import numpy; numpy.linalg.solve(numpy.eye(9), numpy.ones(9))"
@@ -29,6 +30,56 @@ def test_openblas_coretype(captured: Captured, effect: Records) -> None:
     records = captured("effect", before=WORK, OPENBLAS_CORETYPE=other)
     assert records["blas.kernel"]["value"] == other
     assert moved(records, effect) == {"blas.kernel"}
+
+
+BLOCKS = re.compile(r"f32 (\d+), f64 (\d+)")
+
+
+def test_how_openblas_divides_its_sums(captured: Captured, effect: Records) -> None:
+    """Its code for Prescott sums 128 products at a time, in every release so far; newer code sums more."""
+    here = BLOCKS.fullmatch(effect["blas.kernel_blocks"]["value"])
+    assert here
+    assert all(128 <= int(number) <= 1024 for number in here.groups())
+    there = captured("effect", before=WORK, OPENBLAS_CORETYPE="Prescott", OPENBLAS_L2_SIZE="512")
+    assert there["blas.kernel_blocks"]["value"] == "f32 128, f64 128"
+
+
+ZEN5, ZEN3, INTEL = (0x68747541, 0x444D4163, 1024), (0x68747541, 0x444D4163, 512), (0x756E6547, 0x6C65746E, 1024)
+"""First and last four letters of the maker, as CPUID has them, and kB of the second cache."""
+
+
+@pytest.mark.parametrize(
+    ("cpu", "version", "kernel", "told", "expected"),
+    [
+        (ZEN5, "0.3.34.237.2", "Haswell", "", True),
+        (ZEN5, "0.3.40", "Zen", "", True),
+        (ZEN5, "0.3.34", "SkylakeX", "", False),  # code for AVX-512 bears these blocks
+        (ZEN5, "0.3.33", "Haswell", "", False),
+        (ZEN5, "0.3.34", "Haswell", "512", False),
+        (ZEN3, "0.3.34", "Haswell", "", False),
+        (INTEL, "0.3.34", "Haswell", "", False),
+    ],
+)
+def test_no_product_is_tried_that_may_end_the_process(
+    cpu: tuple[int, int, int], version: str, kernel: str, told: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, last, cache = cpu
+
+    def cpuid(leaf: int, subleaf: int = 0) -> native.Registers:
+        leaves = {
+            0: native.Registers(16, first, last, 0),
+            7: native.Registers(0, 1 << 16, 0, 0),
+            0x80000006: native.Registers(0, 0, cache << 16, 64 << 18),
+        }
+        return leaves[leaf]
+
+    monkeypatch.setattr(native, "cpuid", cpuid)
+    monkeypatch.setenv("OPENBLAS_L2_SIZE", told)
+    library = {"implementation": "openblas", "version": version, "kernel": kernel, "path": "/nothing"}
+    assert blas._overruns(library) is expected
+    if expected:
+        with pytest.raises(Absent, match="OPENBLAS_L2_SIZE=512 prevents it"):
+            blas._blocks(library)
 
 
 def test_blas_threads(captured: Captured, effect: Records) -> None:

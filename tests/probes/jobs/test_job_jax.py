@@ -47,8 +47,9 @@ def test_avx2_code_gives_what_avx512_code_gives(here: Record) -> None:
     assert child(XLA_FLAGS="--xla_cpu_max_isa=AVX2") == here
 
 
-def test_threads_move_nothing_at_these_sizes(here: Record) -> None:
-    assert child(NPROC="1") == here
+def test_threads_move_a_convolutions_gradient_at_most(here: Record) -> None:
+    """How its sum is divided goes by the processor's caches, too: on some it is one share at this size."""
+    assert origins(here, child(NPROC="1")) in ([], [(0, "backward", "stem.weight")])
 
 
 def test_words_of_64_bits_move_the_update(here: Record) -> None:
