@@ -1,25 +1,23 @@
 """A 64-bit digest of a tensor that its own device computes: exact integers, so it is the same on every device.
 
-The bytes of a tensor in C order are little-endian words of 64 bits, COLUMNS words are a row, and ROWS rows a tile, of
-which the last may have fewer. The digest is BLAKE2b with 8 bytes over dtype and shape, the sum of every row, the sum of
-every column of every tile, and the bytes after the last whole row as they are, zeros appended to a multiple of 8. A sum
-mod 2**64 is the same in any order. Only sums travel: 1 byte of 100.
+The bytes of a tensor in C order are little-endian words of 64 bits, and COLUMNS words are a row. The digest is BLAKE2b
+with 8 bytes over dtype and shape, the sum of every row, the sum of every column of all rows, and the bytes after the
+last whole row as they are, zeros appended to a multiple of 8. A sum mod 2**64 is the same in any order. Only sums
+travel: 1 byte of 500, and 4 kB.
 
 Nothing is multiplied, and so memory, not the processor, sets the pace: weights of their own for all words, as in a
 multilinear hash, would take three times as long.
 
-What collides: two different tensors of one dtype and shape whose differences cancel in every row and every column of
-every tile. So never if one, two or three words of a tile differ; if four do, only at the corners of a rectangle, by d,
--d, -d and d. Rounding errors do not cancel so, nor do signs and other high bits, of which an even number vanishes from
-one sum but not from those across it. ROWS and COLUMNS are prime: what repeats itself in a tensor, such as its own rows,
-lies in other columns each time, unless these take 509 words, too: then two rows of one-hot values may change places
-unseen. Whoever wants a collision can make one; nobody has a reason to.
+What collides: two different tensors of one dtype and shape whose differences cancel in every row and every column. So
+never if one, two or three words differ; if four do, only at the corners of a rectangle, by d, -d, -d and d. Rounding
+errors do not cancel so, nor do signs and other high bits, of which an even number vanishes from one sum but not from
+those across it. COLUMNS is prime: what repeats itself in a tensor, such as its own rows, lies in other columns each
+time, unless these take 509 words, too: then two rows of one-hot values may change places unseen. Whoever wants a
+collision can make one; nobody has a reason to.
 """
 
-import concurrent.futures
 import ctypes
 import hashlib
-import os
 import sys
 from functools import lru_cache
 from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple, Union
@@ -29,14 +27,11 @@ from .digest import DIGEST_BYTES
 COLUMNS = 509
 """Words of a row: 4 kB."""
 
-ROWS = 127
-"""Rows of a tile, which a core's second cache holds while it is read a second time: 517 kB."""
-
 ROW_BYTES = 8 * COLUMNS
 """A tensor of fewer bytes is digested as it is."""
 
-_SHARE = 4
-"""Tiles of a CPU's tensor for which another thread is worth its call."""
+_TILE = 127
+"""Rows that numpy reads for one kind of sums and then, from a core's second cache, for the other: 517 kB."""
 
 _KINDS = {"bool": "b1", "bfloat16": "bf2", "float16": "f2", "float32": "f4", "float64": "f8"}
 _KINDS.update({"complex32": "c4", "complex64": "c8", "complex128": "c16"})
@@ -76,9 +71,8 @@ class Pending:
                     if dense.is_conj() or dense.is_neg():
                         dense = dense.resolve_conj().resolve_neg()
                     dense = dense.contiguous()
-                    if dense.is_cpu and "numpy" in sys.modules:
-                        count = dense.numel() * dense.element_size()
-                        pieces.extend(_sums_of_memory(dense.data_ptr(), count, torch.get_num_threads()))
+                    if _is_here(dense):
+                        pieces.extend(_sums_here(torch, dense))
                         continue
                     device = self._devices.get(dense.device)
                     if device is None:
@@ -126,15 +120,7 @@ class _Device:
         """Have a vector of words summed, with so many rows, whose memory must stay as it is until `flush`; where its
         sums will be."""
         start = self._count
-        whole = rows // ROWS * ROWS
-        matrix = words[: rows * COLUMNS].view(rows, COLUMNS)
-        sums = []
-        if rows:
-            sums.append(matrix.sum(1))
-        if whole:
-            sums.append(matrix[:whole].view(-1, ROWS, COLUMNS).sum(1).view(-1))
-        if rows > whole:
-            sums.append(matrix[whole:].sum(0))
+        sums = _sums_of_rows(words[: rows * COLUMNS].view(rows, COLUMNS)) if rows else []
         if len(words) > rows * COLUMNS:
             sums.append(words[rows * COLUMNS :])
         self._waiting.extend(sums)
@@ -155,10 +141,37 @@ class _Device:
         return ctypes.string_at(there.data_ptr(), 8 * len(there))
 
 
-def digest_of_memory(name: str, shape: Tuple[int, ...], address: int, count: int, threads: int) -> bytes:
-    """The digest of a tensor of this name of a type and of this shape whose `count` bytes, in C order, stand at an
-    address of this process. From ROW_BYTES on it needs numpy."""
-    return _folded(_header(name, shape), _sums_of_memory(address, count, threads))
+def digest_here(torch: Any, dense: Any) -> bytes:
+    """The digest of a contiguous tensor of this process's memory. No mode of the program's sees what it calls."""
+    return _folded(_header(str(dense.dtype), tuple(dense.shape)), _sums_here(torch, dense))
+
+
+def _is_here(dense: Any) -> bool:
+    return bool(dense.is_cpu)
+
+
+def _sums_here(torch: Any, dense: Any) -> Sequence[bytes]:
+    """What is digested of a contiguous tensor of this process's memory, which torch sums by as many threads as the
+    program lets it use: not in a forked child, where these are no more."""
+    count, address = dense.numel() * dense.element_size(), dense.data_ptr()
+    if count < ROW_BYTES:
+        return (_padded(ctypes.string_at(address, count)),) if count else ()
+    rows = count // ROW_BYTES
+    offset, odd = divmod(dense.storage_offset() * dense.element_size(), 8)
+    with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():  # integers have no gradient to disable
+        matrix = torch.empty(0, dtype=torch.int64, device="cpu")
+        if odd or address % 8:
+            matrix = matrix.resize_(rows, COLUMNS)
+            ctypes.memmove(matrix.data_ptr(), address, rows * ROW_BYTES)
+        else:
+            matrix.set_(dense.untyped_storage(), offset, (rows, COLUMNS), (COLUMNS, 1))
+        sums = [ctypes.string_at(vector.data_ptr(), 8 * len(vector)) for vector in _sums_of_rows(matrix)]
+    return (*sums, _padded(ctypes.string_at(address + rows * ROW_BYTES, count - rows * ROW_BYTES)))
+
+
+def _sums_of_rows(matrix: Any) -> List[Any]:
+    """The sums of every row and of every column, as vectors."""
+    return [matrix.sum(1), matrix.sum(0)]
 
 
 def digests_numpy(arrays: Iterable[Any]) -> List[bytes]:
@@ -173,63 +186,28 @@ def digests_numpy(arrays: Iterable[Any]) -> List[bytes]:
         if dtype.byteorder == ">":
             array = array.astype(dtype.newbyteorder("<"))
         octets = numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8)
-        found.append(_folded(_header(dtype.name, array.shape), _sums(octets, 1)))
+        found.append(_folded(_header(dtype.name, array.shape), _sums_numpy(numpy, octets)))
     return found
-
-
-class _Memory:
-    """Bytes at an address, for numpy: what torch itself gives to numpy, it never again resizes for the program."""
-
-    def __init__(self, address: int, count: int) -> None:
-        self.__array_interface__ = {"version": 3, "typestr": "|u1", "shape": (count,), "data": (address, True)}
-
-
-def _sums_of_memory(address: int, count: int, threads: int) -> Sequence[bytes]:
-    if count < ROW_BYTES:
-        return (_padded(ctypes.string_at(address, count)),) if count else ()
-    return _sums(sys.modules["numpy"].asarray(_Memory(address, count)), threads)
 
 
 def _padded(rest: bytes) -> bytes:
     return rest + bytes(-len(rest) % 8)
 
 
-def _sums(octets: Any, threads: int) -> Sequence[bytes]:
+def _sums_numpy(numpy: Any, octets: Any) -> Sequence[bytes]:
     """What is digested of a vector of bytes."""
-    numpy: Any = sys.modules["numpy"]
     rows = octets.size // ROW_BYTES
     rest = _padded(octets[rows * ROW_BYTES :].tobytes())
     if not rows:
         return (rest,)
     matrix = octets[: rows * ROW_BYTES].view("<i8").reshape(rows, COLUMNS)
     of_rows = numpy.empty(rows, "<i8")
-    of_columns = numpy.empty((-(-rows // ROWS), COLUMNS), "<i8")
-
-    def add(first: int, last: int) -> None:
-        for tile in range(first, last):
-            part = slice(tile * ROWS, (tile + 1) * ROWS)
-            numpy.add.reduce(matrix[part], 0, None, of_columns[tile])
-            numpy.add.reduce(matrix[part], 1, None, of_rows[part])
-
-    tiles = len(of_columns)
-    shares = min(threads // 2, tiles // _SHARE)
-    if shares > 1:
-        bounds = [tiles * share // shares for share in range(shares + 1)]
-        try:
-            list(_pool(threads).map(add, bounds[:-1], bounds[1:]))
-        except RuntimeError:  # the interpreter ends, and begins no more work
-            add(0, tiles)
-    else:
-        add(0, tiles)
-    return (of_rows.tobytes(), of_columns.tobytes(), rest)
-
-
-@lru_cache(maxsize=1)
-def _pool(threads: int) -> Any:
-    return concurrent.futures.ThreadPoolExecutor(threads)
-
-
-os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of these threads
+    of_tiles = numpy.empty((-(-rows // _TILE), COLUMNS), "<i8")
+    for tile, sums in enumerate(of_tiles):
+        part = slice(tile * _TILE, (tile + 1) * _TILE)
+        numpy.add.reduce(matrix[part], 0, None, sums)
+        numpy.add.reduce(matrix[part], 1, None, of_rows[part])
+    return (of_rows.tobytes(), numpy.add.reduce(of_tiles).tobytes(), rest)
 
 
 @lru_cache(maxsize=4096)

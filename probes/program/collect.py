@@ -13,8 +13,8 @@ from .lay import Wanted, wanted
 from .recorder import FILE
 from .site import FAILED, STARTED
 
-VERSION = 2
-"""Of the job. 2: digests add words and multiply none; collective operations have rows."""
+VERSION = 3
+"""Of the job. 2: digests add words and multiply none; collective operations have rows. 3: columns of all rows."""
 
 _TAIL = 1 << 16
 

@@ -4,7 +4,6 @@ import collections.abc
 import contextlib
 import functools
 import itertools
-import sys
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import torch
@@ -19,8 +18,6 @@ _MOST = 64
 
 _SKETCHED = 1 << 16
 """Elements up to which a sketch is made: its plan takes 200 times as many bytes."""
-
-_NUMPY = "numpy" in sys.modules
 
 _WRAPPERS = ("DistributedDataParallel", "DataParallel", "OptimizedModule", "FullyShardedDataParallel")
 
@@ -62,7 +59,7 @@ def readable(tensor: Any) -> bool:
 
 def bits(tensor: Any) -> Bits:
     """The bits of one readable tensor, whose digest waits for its device no earlier than it is asked for."""
-    return _bits(tensor, _digest_here(tensor) if _is_here(tensor) else _batch().take([tensor])[0])
+    return _bits(tensor, device_digest.digest_here(torch, tensor) if _is_here(tensor) else _batch().take([tensor])[0])
 
 
 def all_bits(tensors: List[Any]) -> List[Bits]:
@@ -71,7 +68,7 @@ def all_bits(tensors: List[Any]) -> List[Bits]:
     if not away:
         return list(map(bits, tensors))
     digests = dict(zip(map(id, away), _batch().take(away)))
-    return [_bits(tensor, digests.get(id(tensor)) or _digest_here(tensor)) for tensor in tensors]
+    return [_bits(tensor, digests.get(id(tensor)) or device_digest.digest_here(torch, tensor)) for tensor in tensors]
 
 
 def _bits(tensor: Any, digest: Digest) -> Bits:
@@ -105,14 +102,7 @@ def _is_here(tensor: Any) -> bool:
         and tensor.is_contiguous()
         and not (tensor.is_conj() or tensor.is_neg())
         and (type(tensor) in (torch.Tensor, torch.nn.Parameter) or not hasattr(tensor, "__tensor_flatten__"))
-        and _NUMPY
     )
-
-
-def _digest_here(tensor: Any) -> bytes:
-    count = tensor.numel() * tensor.element_size()
-    kind, shape = dtype(tensor.dtype), tuple(tensor.shape)
-    return device_digest.digest_of_memory(kind, shape, tensor.data_ptr(), count, torch.get_num_threads())
 
 
 class _Batch:

@@ -2,8 +2,10 @@
 
 Each way of running is a process of the environment with the frameworks. All of them live at once and take turns, step
 by step, so what else the machine does in a minute falls on all alike: what counts is the median of the differences
-between a step and that of the program alone in the same turn. The program alone runs twice: its difference from itself
-is what cannot be told apart here. Timings are never assertions; run it on a quiet machine.
+between a step and that of the program alone in the same turn. Where a process lies in memory makes it faster or slower
+for all its life, so all are started anew in ROUNDS, and the median of these is told. The program alone runs twice: its
+difference from itself is what cannot be told apart here, and its mean is what others are held against. Timings are
+never assertions; run it on a quiet machine.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-STEPS = {"transformer": 20, "cnn": 300}
+ROUNDS = 5
+STEPS = {"transformer": 7, "cnn": 80}
 FIRST = {"transformer": 2, "cnn": 20}
-"""Steps before the ones that count."""
+"""Steps of a round before the ones that count."""
 
 PAUSE = 0.005
 """Seconds between two steps, in which the threads of the last one stop to wait for work."""
@@ -117,23 +120,34 @@ def _sources() -> dict[str, str]:
 
 def main(models: list[str]) -> None:
     for model in models:
-        with contextlib.ExitStack() as folders:
-            running = {way: Running(model, way, folders.enter_context(tempfile.TemporaryDirectory())) for way in WAYS}
-            taken: dict[str, list[float]] = {way: [] for way in WAYS}
-            for _ in range(STEPS[model]):
-                for way in WAYS:
-                    taken[way].append(running[way].step())
-                    time.sleep(PAUSE)
-            sizes = {way: running[way].end() for way in WAYS}
-        tell(model, {way: seconds[FIRST[model] :] for way, seconds in taken.items()}, sizes)
+        rounds, sizes = [], dict.fromkeys(WAYS, 0.0)
+        for number in range(ROUNDS):
+            print(f"{model}, round {number + 1} of {ROUNDS}", file=sys.stderr)
+            taken, sizes = measured(model)
+            rounds.append({way: seconds[FIRST[model] :] for way, seconds in taken.items()})
+        tell(model, rounds, sizes)
 
 
-def tell(model: str, taken: dict[str, list[float]], sizes: dict[str, float]) -> None:
+def measured(model: str) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """The seconds of all steps of one round, and the megabytes of its recordings."""
+    with contextlib.ExitStack() as folders:
+        running = {way: Running(model, way, folders.enter_context(tempfile.TemporaryDirectory())) for way in WAYS}
+        taken: dict[str, list[float]] = {way: [] for way in WAYS}
+        for _ in range(STEPS[model]):
+            for way in WAYS:
+                taken[way].append(running[way].step())
+                time.sleep(PAUSE)
+        return taken, {way: running[way].end() for way in WAYS}
+
+
+def tell(model: str, rounds: list[dict[str, list[float]]], sizes: dict[str, float]) -> None:
     """Print what the ways cost, by the seconds of their steps."""
-    alone = taken["alone"]
-    step = statistics.median(alone)
-    more = {way: _median_difference(taken[way], alone) for way in WAYS}
-    print(f"{model}: a step takes {step * 1e3:.1f} ms alone, on {os.cpu_count()} CPUs")
+    step = statistics.median(seconds for taken in rounds for seconds in (*taken["alone"], *taken["again"]))
+    more = {way: statistics.median(_more(taken, way) for taken in rounds) for way in WAYS[1:]}
+    apart = max(abs(_more(taken, "again")) for taken in rounds)
+    print(
+        f"{model}: a step takes {step * 1e3:.1f} ms alone, on {os.cpu_count()} CPUs; apart by {apart * 1e3:.1f} at most"
+    )
     for way in WAYS[1:]:
         beside = f"   {more[way] / more['DebugMode']:.2f} of DebugMode's" if way == "operators" else ""
         beside += f", {more[way] / more[WAYS[-1]]:.2f} with inputs" if way == "operators" else ""
@@ -141,6 +155,14 @@ def tell(model: str, taken: dict[str, list[float]], sizes: dict[str, float]) -> 
         print(
             f"    {way:21} {more[way] * 1e3:+8.1f} ms a step {more[way] / step * 100:+7.1f}%{beside}{told}", flush=True
         )
+
+
+def _more(taken: dict[str, list[float]], way: str) -> float:
+    """How much longer a step takes than one of the program alone."""
+    if way == "again":
+        return _median_difference(taken[way], taken["alone"])
+    usual = [(one + other) / 2 for one, other in zip(taken["alone"], taken["again"], strict=True)]
+    return _median_difference(taken[way], usual)
 
 
 def _median_difference(seconds: list[float], alone: list[float]) -> float:

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from fixtures.environments import frameworks
 from probes import device_digest
-from probes.device_digest import COLUMNS, ROW_BYTES, ROWS, digests_numpy
+from probes.device_digest import COLUMNS, ROW_BYTES, digests_numpy
 
 TYPES = ["f2", "f4", "f8", "c8", "c16", "b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"]
 WORD = (1 << 64) - 1
+ROWS = device_digest._TILE
 
 
 def defined(dtype: str, shape: tuple[int, ...], data: bytes) -> bytes:
@@ -27,8 +28,7 @@ def defined(dtype: str, shape: tuple[int, ...], data: bytes) -> bytes:
     data += bytes(-len(data) % 8)
     words = struct.unpack(f"<{len(data) // 8}Q", data)
     rows = [words[COLUMNS * row : COLUMNS * (row + 1)] for row in range(count)]
-    tiles = [rows[at : at + ROWS] for at in range(0, count, ROWS)]
-    sums = [sum(row) for row in rows] + [sum(column) for tile in tiles for column in zip(*tile, strict=True)]
+    sums = [sum(row) for row in rows] + [sum(column) for column in zip(*rows, strict=True)]
     told = [number & WORD for number in sums] + list(words[COLUMNS * count :])
     return hashlib.blake2b(
         f"{dtype}{list(shape)}:".encode() + struct.pack(f"<{len(told)}Q", *told), digest_size=8
@@ -79,12 +79,6 @@ def test_tiles(octets: int) -> None:
         assert digest(space[shift : octets + shift].view("i4")) == defined("i4", (octets // 4,), data)
 
 
-def test_more_tiles_than_one_thread_takes() -> None:
-    octets = numpy.random.default_rng(1).integers(0, 256, 3 * device_digest._SHARE * TILE_BYTES + 20, "u1")
-    alone = device_digest._sums(octets, 1)
-    assert [device_digest._sums(octets, threads) for threads in (2, 4, 7, 64)] == [alone] * 4
-
-
 def test_type_shape_position_and_every_bit_matter() -> None:
     one = bits(*range(1, 25))
     same_bytes = [one, one.view("i4"), one.view("u4"), one.reshape(4, 6), one.reshape(6, 4), one.view("f8")]
@@ -104,15 +98,16 @@ def test_zeros_of_another_length() -> None:
     assert len({digest(numpy.zeros(length, "f8")) for length in lengths}) == len(lengths)
 
 
-PLACES = st.integers(0, ROWS * COLUMNS - 1)
+ALL = 2 * ROWS * COLUMNS
+PLACES = st.integers(0, ALL - 1)
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(["f4", "f8"]), st.lists(PLACES, min_size=1, max_size=3, unique=True), st.data())
-def test_up_to_three_words_of_a_tile_never_differ_unseen(kind: str, places: list[int], data: Any) -> None:
+def test_up_to_three_words_never_differ_unseen(kind: str, places: list[int], data: Any) -> None:
     """Whatever the differences are: two signs in one row or one column, say, whose bits cancel there."""
     lanes = 8 // int(kind[1:])
-    words = numpy.zeros(ROWS * COLUMNS * lanes, kind).view("u8")
+    words = numpy.zeros(ALL * lanes, kind).view("u8")
     seen = digest(words.view(kind))
     flips = st.sampled_from([1 << 63, 1 << 31, 1 << 63 | 1 << 31, 1, 1 << 55, (1 << 64) - 1])
     for place in places:
@@ -144,13 +139,13 @@ def test_what_is_regular_in_a_tensor_does_not_cancel(kind: str, shape: tuple[int
 
 def test_what_cancels_at_the_corners_of_a_rectangle_is_not_seen() -> None:
     """That is the price; only there."""
-    words = numpy.zeros((ROWS, COLUMNS), "u8")
+    words = numpy.zeros((2 * ROWS, COLUMNS), "u8")
     seen = digest(words)
-    words[3, 5], words[3, 9], words[80, 5] = 7, -7 & WORD, -7 & WORD
+    words[3, 5], words[3, 9], words[180, 5] = 7, -7 & WORD, -7 & WORD
     assert digest(words) != seen
-    words[80, 9] = 7
+    words[180, 9] = 7
     assert digest(words) == seen
-    words[80, 9], words[80, 10] = 0, 7
+    words[180, 9], words[180, 10] = 0, 7
     assert digest(words) != seen
 
 
