@@ -18,6 +18,7 @@ collision can make one; nobody has a reason to.
 
 import ctypes
 import hashlib
+import os
 import sys
 from functools import lru_cache
 from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple, Union
@@ -29,6 +30,12 @@ COLUMNS = 509
 
 ROW_BYTES = 8 * COLUMNS
 """A tensor of fewer bytes is digested as it is."""
+
+_ALONE = 64
+"""Rows that torch sums by one thread: fewer than 32,768 words, its GRAIN_SIZE (aten/src/ATen/TensorIterator.h)."""
+
+_SOFT = 1
+"""omp_pause_soft: what threads keep for themselves stays."""
 
 _TILE = 127
 """Rows that numpy reads for one kind of sums and then, from a core's second cache, for the other: 517 kB."""
@@ -152,7 +159,7 @@ def _is_here(dense: Any) -> bool:
 
 def _sums_here(torch: Any, dense: Any) -> Sequence[bytes]:
     """What is digested of a contiguous tensor of this process's memory, which torch sums by as many threads as the
-    program lets it use: not in a forked child, where these are no more."""
+    program lets it use."""
     count, address = dense.numel() * dense.element_size(), dense.data_ptr()
     if count < ROW_BYTES:
         return (_padded(ctypes.string_at(address, count)),) if count else ()
@@ -165,7 +172,8 @@ def _sums_here(torch: Any, dense: Any) -> Sequence[bytes]:
             ctypes.memmove(matrix.data_ptr(), address, rows * ROW_BYTES)
         else:
             matrix.set_(dense.untyped_storage(), offset, (rows, COLUMNS), (COLUMNS, 1))
-        sums = [ctypes.string_at(vector.data_ptr(), 8 * len(vector)) for vector in _sums_of_rows(matrix)]
+        found = _sums_of_rows(matrix) if rows <= _ALONE or _threads_end(torch) else _sums_alone(torch, matrix)
+        sums = [ctypes.string_at(vector.data_ptr(), 8 * len(vector)) for vector in found]
     return (*sums, _padded(ctypes.string_at(address + rows * ROW_BYTES, count - rows * ROW_BYTES)))
 
 
@@ -188,6 +196,31 @@ def digests_numpy(arrays: Iterable[Any]) -> List[bytes]:
         octets = numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8)
         found.append(_folded(_header(dtype.name, array.shape), _sums_numpy(numpy, octets)))
     return found
+
+
+def _sums_alone(torch: Any, matrix: Any) -> List[Any]:
+    """The same, by no other thread."""
+    of_rows, of_columns = [], torch.zeros(COLUMNS, dtype=torch.int64, device="cpu")
+    for part in matrix.split(_ALONE):
+        of_rows.append(part.sum(1))
+        of_columns += part.sum(0)
+    return [torch.cat(of_rows), of_columns]
+
+
+@lru_cache(maxsize=1)
+def _threads_end(torch: Any) -> bool:
+    """Whether torch's threads end before this process forks, which they are made to from now on.
+
+    A forked child has none of them, but libgomp waits for them there, for ever. A program that forks before it computes
+    anything large may not come to that because it is recorded. Source: OpenMP 5.0, omp_pause_resource_all.
+    """
+    try:
+        library = ctypes.CDLL(os.path.join(os.path.dirname(torch.__file__), "lib", "libtorch_cpu.so"))
+        pause = library.omp_pause_resource_all
+    except (OSError, AttributeError):  # an older one, or another system's
+        return False
+    os.register_at_fork(before=lambda: pause(_SOFT))
+    return True
 
 
 def _padded(rest: bytes) -> bytes:

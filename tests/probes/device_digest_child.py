@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import os
 import random
+import subprocess
 import sys
 import unittest.mock
 import warnings
@@ -114,6 +115,29 @@ def test_large_tensors_and_many_small_ones() -> None:
         assert digests(tensors) == want
     with elsewhere():
         assert digests(tensors) == want
+
+
+def test_in_a_forked_child() -> None:
+    """What the program computes there it still can. In a process of its own: who sets the number of threads, forks and
+    sums by threads in threads is refused by torch ("Invalid thread pool"), recorded or not."""
+    code = (
+        "import os, signal, sys, torch; sys.path.insert(0, sys.argv[1]); from probes.device_digest import digests;"
+        "tensor = torch.zeros(1 << 22); want = [digests([tensor]) for _ in range(20)][0]; child = os.fork();"
+        "child or signal.alarm(20);"
+        "child or os._exit(0 if digests([tensor]) == want and float(torch.relu(tensor).sum()) == 0 else 1);"
+        "sys.exit(os.waitpid(child, 0)[1] or digests([tensor]) != want)"
+    )
+    root = str(Path(__file__).resolve().parent.parent.parent)
+    subprocess.run([sys.executable, "-c", code, root], check=True)
+
+
+def test_where_threads_cannot_be_ended_there_are_none() -> None:
+    torch.set_num_threads(4)
+    tensor = torch.arange(float(LARGE // 4))
+    want = expected([tensor])
+    with unittest.mock.patch.object(device_digest, "_threads_end", return_value=False):
+        assert digests([tensor]) == want
+    assert digests([tensor]) == want
 
 
 def test_memory_can_still_be_resized() -> None:
