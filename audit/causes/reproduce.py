@@ -95,8 +95,9 @@ class _Search:
             self._try(other, self.suspects, [])
 
     def _verify_jobs(self) -> None:
-        """Where no operator differs any more, jobs may have the wanted bits by now, too."""
-        if not any(name in self.there.operators for name in self._away()):
+        """Where no operator differs any more, jobs may have the wanted bits by now, too. Without operators they ran."""
+        away = self._away()
+        if away and self.trials.has_operators and not any(name in self.there.operators for name in away):
             self.verify()
 
     def _other_packages(self) -> dict[str, str]:
