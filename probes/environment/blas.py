@@ -238,7 +238,8 @@ def _block(handle: Any, function: str, letter: str, large: float) -> int:
     found, suffix = _exported(handle, function)
     if found is None:
         raise Absent("the library has no {}".format(function))
-    size = ctypes.c_int64 if "64" in suffix else ctypes.c_int32
+    config = _openblas(handle, "get_config", ctypes.c_char_p) or b""
+    size = ctypes.c_int64 if "64" in suffix or b"USE64BITINT" in config else ctypes.c_int32
     ones = struct.pack("=" + letter, 1.0) * (_SIDE * _DEPTH)
     row = struct.pack("=" + letter, large) + ones[: (_DEPTH - 1) * ctypes.sizeof(element)]
     matrix = element * (_SIDE * _DEPTH)
